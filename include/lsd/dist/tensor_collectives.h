@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Sums of tensors over ranks, ordered with a backend's ops. A collective starts after the ops given so far and returns
+// a ticket; wait(ticket) orders later ops behind it, without stopping the host where the device can wait by itself.
+// Implementations: single, staged (through host memory and a HostCommunicator of its own, on a thread of its own, so
+// that it overlaps with the backward pass), nccl.
+
+#include <cstdint>
+#include <memory>
+
+#include "lsd/dist/host_communicator.h"
+#include "lsd/tensor/backend.h"
+
+namespace lsd::dist {
+
+class TensorCollectives {
+ public:
+  using Ticket = std::int64_t;
+  virtual ~TensorCollectives() = default;
+  virtual std::string_view name() const = 0;
+  // float32, in place. All ranks get the same bits, and the same call at the same rank count gives the same bits again.
+  virtual Ticket all_reduce_sum(TensorView values) = 0;
+  // Rank r's result: its slice [r * n / size, (r + 1) * n / size) of the sum; n divisible by size.
+  virtual Ticket reduce_scatter_sum(ConstTensorView values, TensorView slice) = 0;
+  virtual Ticket all_gather(ConstTensorView slice, TensorView values) = 0;
+  virtual Ticket broadcast(TensorView values, int root) = 0;
+  virtual void wait(Ticket ticket) = 0;
+};
+
+std::unique_ptr<TensorCollectives> make_single_collectives();
+std::unique_ptr<TensorCollectives> make_staged_collectives(Backend& backend,
+                                                           std::unique_ptr<HostCommunicator> communicator);
+
+}  // namespace lsd::dist

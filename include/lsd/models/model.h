@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// What the trainer knows of a model. It cannot tell an autoencoder from a diffusion model.
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lsd/models/batch.h"
+#include "lsd/nn/parameter_store.h"
+#include "lsd/nn/step_context.h"
+
+namespace lsd::models {
+
+// A reported number: sum / count, both summed over micro-batches and ranks. count_slot -1: divided by the number of
+// micro-batches instead (a mean that the model already formed, such as the normalisation loss).
+struct MetricSpec {
+  std::string name;  // "loss_recon", "accuracy", ...
+  int sum_slot = 0;
+  int count_slot = -1;
+};
+
+// How the trainer scales the gradient of the reconstruction or denoising loss.
+enum class LossCount {
+  residues,  // N = residues of the global batch, known before the step: scalars.loss_scale = 1/N
+  targets,   // targets of the global batch (MLM): loss_scale = 1, gradient_scale = 1 / all-reduced target count
+};
+
+struct EvaluateOptions {
+  std::optional<float> fixed_time;  // noise of every row (NM) or sequence (diffusion); none: the loss's own draws
+};
+
+class Model {
+ public:
+  virtual ~Model() = default;
+  virtual nn::ParameterStore& parameters() = 0;
+  virtual LossCount loss_count() const = 0;
+  virtual int metric_slots() const = 0;
+  virtual std::vector<MetricSpec> metrics() const = 0;
+
+  // Adds this micro-batch's gradients to the store's and its sums to step.metrics. Arena use is released before return.
+  // `micro_batch_share` = residues of this micro-batch / residues of the global batch, as float32 [1] in device memory:
+  // what the normalisation loss of one micro-batch weighs in the step.
+  virtual void forward_backward(nn::StepContext& step, const Batch& batch, ConstTensorView micro_batch_share) = 0;
+  virtual void evaluate(nn::StepContext& step, const Batch& batch, const EvaluateOptions& options) = 0;
+  // float32 [max_sequences] of the last forward_backward: unweighted loss of each sequence. Absent for autoencoders.
+  virtual ConstTensorView sequence_losses() const { return {}; }
+};
+
+}  // namespace lsd::models
