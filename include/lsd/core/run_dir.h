@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The folder of one run: resolved config, environment, metrics and the state that the launcher's exit code cannot be
+// trusted with. Only rank 0 writes here.
+//
+//   config.cfg        every option with its value, as --print-config shows it
+//   environment.json  version, git revision, host, ranks, libraries, start time
+//   metrics.jsonl     one JSON object per line
+//   DONE | STOPPED | FAILED   exactly one once the program has ended; JSON with the reason
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <string_view>
+
+namespace lsd {
+
+enum class RunState { fresh, running, done, stopped, failed };
+
+class RunDir {
+ public:
+  // Makes the folder if needed. Throws UserError when it holds another run, that is one whose fingerprint (a hash of the
+  // options that decide results) differs, or files that no run of ours made.
+  RunDir(std::filesystem::path folder, std::string_view program, std::string_view config_text, std::string_view fingerprint);
+
+  const std::filesystem::path& path() const { return folder_; }
+  RunState state() const;
+  void commit_state(RunState state, std::string_view reason);  // done, stopped or failed
+  void clear_state();                                           // a run starts or goes on
+  void append_metrics(std::string_view json_line);              // one line, flushed
+  // Drops metric lines whose "step" exceeds `step`: a resumed run writes them again.
+  void truncate_metrics_after(std::int64_t step);
+
+ private:
+  std::filesystem::path folder_;
+  std::ofstream metrics_;
+};
+
+}  // namespace lsd

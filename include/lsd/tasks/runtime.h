@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// What run_app hands to a task besides its config, and what a task hands back.
+
+#include <memory>
+
+#include "lsd/core/log.h"
+#include "lsd/core/stop_signal.h"
+#include "lsd/dist/host_communicator.h"
+#include "lsd/dist/tensor_collectives.h"
+#include "lsd/tensor/backend.h"
+
+namespace lsd::tasks {
+
+struct Runtime {
+  dist::HostCommunicator& ranks;
+  StopSignal& stop;
+  const Log& log;
+  Backend* backend = nullptr;  // nullptr for programs that compute nothing
+  dist::TensorCollectives* collectives = nullptr;
+};
+
+enum class Outcome {
+  done,     // exit code 0
+  stopped,  // exit code 75: interrupted at a safe point; the same command goes on from there
+};
+
+}  // namespace lsd::tasks
