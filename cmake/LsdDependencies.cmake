@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Everything from outside, found once. MPI and HDF5 are required; CUDA and NCCL are optional.
+set(MPI_DETERMINE_LIBRARY_VERSION TRUE)
 find_package(MPI REQUIRED COMPONENTS CXX)
 find_package(HDF5 REQUIRED COMPONENTS C)
 find_package(Boost REQUIRED COMPONENTS program_options)
@@ -11,7 +12,13 @@ find_package(PkgConfig REQUIRED)
 find_package(ZLIB REQUIRED)
 pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
 pkg_check_modules(ISAL REQUIRED IMPORTED_TARGET libisal)
+pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 if(LSD_BUILD_TESTS)
   find_package(GTest REQUIRED)
   include(GoogleTest)
 endif()
+
+string(REGEX MATCH "^[^,\n]*" mpi_library "${MPI_CXX_LIBRARY_VERSION_STRING}")
+# What --version and the run folders name.
+list(APPEND LSD_LIBRARY_VERSIONS "${mpi_library}" "HDF5 ${HDF5_VERSION}"
+  "Boost ${Boost_VERSION}" "fmt ${fmt_VERSION}" "ISA-L ${ISAL_VERSION}" "zstd ${ZSTD_VERSION}" "xxHash ${XXHASH_VERSION}")

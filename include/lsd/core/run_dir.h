@@ -4,10 +4,11 @@
 // trusted with. Only rank 0 writes here.
 //
 //   config.cfg        every option with its value, as --print-config shows it
-//   environment.json  version, git revision, host, ranks, libraries, start time
+//   environment.json  program, fingerprint, and per start: version, git revision, host, ranks, libraries, time
 //   metrics.jsonl     one JSON object per line
 //   DONE | STOPPED | FAILED   exactly one once the program has ended; JSON with the reason
 
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -19,21 +20,24 @@ enum class RunState { fresh, running, done, stopped, failed };
 
 class RunDir {
  public:
-  // Makes the folder if needed. Throws UserError when it holds another run, that is one whose fingerprint (a hash of the
-  // options that decide results) differs, or files that no run of ours made.
-  RunDir(std::filesystem::path folder, std::string_view program, std::string_view config_text, std::string_view fingerprint);
+  // Makes the folder if needed. Throws UserError when it holds another run, that is one whose fingerprint (a hash of
+  // the options that decide results) differs, or files that no run of ours made.
+  RunDir(std::filesystem::path folder, std::string_view program, std::string_view config_text,
+         std::string_view fingerprint, int ranks = 1);
 
   const std::filesystem::path& path() const { return folder_; }
+  // fresh: no run was here before this object; running: one was, and ended without a word (killed, power cut).
   RunState state() const;
   void commit_state(RunState state, std::string_view reason);  // done, stopped or failed
-  void clear_state();                                           // a run starts or goes on
-  void append_metrics(std::string_view json_line);              // one line, flushed
-  // Drops metric lines whose "step" exceeds `step`: a resumed run writes them again.
+  void clear_state();                                          // a run starts or goes on
+  void append_metrics(std::string_view json_line);             // one line, flushed
+  // Drops metric lines whose "step" exceeds `step`, and a torn last line: a resumed run writes them again.
   void truncate_metrics_after(std::int64_t step);
 
  private:
   std::filesystem::path folder_;
   std::ofstream metrics_;
+  bool was_here_ = false;
 };
 
 }  // namespace lsd

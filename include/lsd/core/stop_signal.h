@@ -10,9 +10,12 @@ namespace lsd {
 class StopSignal {
  public:
   StopSignal() = default;
+  ~StopSignal();  // an installed object gives the signals back to their default effect
+  StopSignal(const StopSignal&) = delete;
+  StopSignal& operator=(const StopSignal&) = delete;
   bool requested() const { return flag_.load(std::memory_order_relaxed); }
   void request() { flag_.store(true, std::memory_order_relaxed); }  // tests, and rules such as "stop after step N"
-  // Routes the process's signals to this object, which must outlive every signal. One object at a time.
+  // Routes the process's signals to this object. One object at a time.
   void install();
 
  private:

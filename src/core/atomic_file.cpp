@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lsd/core/atomic_file.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+#include <utility>
+#include <vector>
+
+#include "lsd/core/checksum.h"
+#include "lsd/core/error.h"
+#include "lsd/core/log.h"
+
+namespace fs = std::filesystem;
+
+namespace lsd {
+namespace {
+
+constexpr std::uint64_t kReserveBytes = std::uint64_t{64} << 20U;
+constexpr std::string_view kPartialSuffix = ".partial";
+
+[[noreturn]] void fail(std::string_view what, const fs::path& path) {
+  const int code = errno;
+  throw SystemError("cannot " + std::string(what) + " " + path.string() + ": " + std::strerror(code));
+}
+
+class FileDescriptor {
+ public:
+  FileDescriptor(const fs::path& path, int flags)
+      : path_(path), number_(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {
+    if (number_ < 0) fail("open", path_);
+  }
+  ~FileDescriptor() {
+    if (number_ >= 0) ::close(number_);
+  }
+  FileDescriptor(const FileDescriptor&) = delete;
+  FileDescriptor& operator=(const FileDescriptor&) = delete;
+
+  void write(std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+      const ssize_t count = ::write(number_, bytes.data(), bytes.size());
+      if (count < 0 && errno == EINTR) continue;
+      if (count < 0) fail("write", path_);
+      bytes = bytes.subspan(static_cast<std::size_t>(count));
+    }
+  }
+  // Some network file systems know no sync of folders and say EINVAL; their rename is durable by itself.
+  void sync(bool folder) {
+    if (::fsync(number_) != 0 && !(folder && (errno == EINVAL || errno == ENOTSUP))) fail("sync", path_);
+  }
+  void close() {
+    if (::close(std::exchange(number_, -1)) != 0) fail("close", path_);
+  }
+
+ private:
+  fs::path path_;
+  int number_;
+};
+
+void sync_file(const fs::path& path) {
+  FileDescriptor file(path, O_RDONLY);
+  file.sync(false);
+  file.close();
+}
+
+void sync_folder(const fs::path& path) {
+  FileDescriptor folder(path.empty() ? fs::path(".") : path, O_RDONLY | O_DIRECTORY);
+  folder.sync(true);
+}
+
+void rename_and_sync_parent(const fs::path& from, const fs::path& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0) fail("put in place (rename) " + from.string() + " as", to);
+  sync_folder(to.parent_path());
+}
+
+fs::path without_trailing_slash(const fs::path& path) {
+  return path.has_filename() ? path : path.parent_path();
+}
+
+// Tells attempts apart across processes and machines that share a file system.
+const std::string& process_token() {
+  static const std::string token = [] {
+    std::array<char, 256> host{};
+    ::gethostname(host.data(), host.size() - 1);
+    const auto now = std::chrono::steady_clock::now().time_since_epoch().count();
+    const auto text = std::string(host.data()) + ":" + std::to_string(::getpid()) + ":" + std::to_string(now);
+    return checksum_hex(checksum64(text)).substr(0, 8);
+  }();
+  return token;
+}
+
+}  // namespace
+
+fs::path partial_path(const fs::path& path) {
+  static std::atomic<std::uint64_t> calls{0};
+  fs::path partial = without_trailing_slash(path);
+  partial += "." + process_token() + "-" + std::to_string(calls.fetch_add(1)) + std::string(kPartialSuffix);
+  return partial;
+}
+
+void commit_file(const fs::path& partial, const fs::path& path) {
+  sync_file(partial);
+  rename_and_sync_parent(partial, path);
+}
+
+void commit_folder(const fs::path& partial, const fs::path& path) {
+  for (const auto& entry : fs::recursive_directory_iterator(partial)) {
+    if (entry.is_regular_file()) sync_file(entry.path());
+    if (entry.is_directory()) sync_folder(entry.path());
+  }
+  sync_folder(partial);
+  rename_and_sync_parent(without_trailing_slash(partial), without_trailing_slash(path));
+}
+
+void write_file_atomically(const fs::path& path, std::span<const std::byte> bytes) {
+  const fs::path partial = partial_path(path);
+  try {
+    FileDescriptor file(partial, O_WRONLY | O_CREAT | O_EXCL);
+    file.write(bytes);
+    file.sync(false);
+    file.close();
+    rename_and_sync_parent(partial, path);
+  } catch (...) {
+    std::error_code ignored;
+    fs::remove(partial, ignored);
+    throw;
+  }
+}
+
+void write_file_atomically(const fs::path& path, std::string_view text) {
+  write_file_atomically(path, std::as_bytes(std::span(text.data(), text.size())));
+}
+
+std::string read_text_file(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file || fs::is_directory(path))
+    throw DataError("cannot read " + path.string() + ": no such file, or not readable");
+  std::ostringstream text;
+  text << file.rdbuf();
+  if (file.bad()) throw SystemError("cannot read " + path.string() + " to its end");
+  return std::move(text).str();
+}
+
+std::uint64_t free_bytes_at(const fs::path& path) {
+  fs::path existing = fs::absolute(path);
+  while (!fs::exists(existing) && existing.has_relative_path()) existing = existing.parent_path();
+  std::error_code error;
+  const auto space = fs::space(existing, error);
+  if (error) throw SystemError("cannot tell the free space at " + existing.string() + ": " + error.message());
+  return space.available;
+}
+
+void require_free_space(const fs::path& path, std::uint64_t bytes, std::string_view what_for) {
+  const std::uint64_t available = free_bytes_at(path);
+  if (available >= kReserveBytes && available - kReserveBytes >= bytes) return;
+  throw SystemError("not enough space for " + std::string(what_for) + " at " + path.string() + ": needs " +
+                    human_bytes(static_cast<double>(bytes)) + " and a reserve of " + human_bytes(kReserveBytes) + ", " +
+                    human_bytes(static_cast<double>(available)) + " are free; free some or write elsewhere");
+}
+
+void remove_partials(const fs::path& folder) {
+  if (!fs::is_directory(folder)) return;
+  std::vector<fs::path> leftovers;
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (entry.path().filename().string().ends_with(kPartialSuffix)) leftovers.push_back(entry.path());
+  for (const auto& leftover : leftovers) fs::remove_all(leftover);
+}
+
+}  // namespace lsd

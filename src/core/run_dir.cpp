@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lsd/core/run_dir.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <utility>
+
+#include "lsd/core/atomic_file.h"
+#include "lsd/core/build_info.h"
+#include "lsd/core/error.h"
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+namespace lsd {
+namespace {
+
+constexpr std::pair<RunState, const char*> kStateFiles[] = {
+    {RunState::done, "DONE"}, {RunState::failed, "FAILED"}, {RunState::stopped, "STOPPED"}};
+
+std::string utc_now() {
+  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
+}
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  ::gethostname(name.data(), name.size() - 1);
+  return name.data();
+}
+
+void make_folder(const fs::path& folder) {
+  if (fs::exists(folder) && !fs::is_directory(folder))
+    throw UserError(folder.string() + " is not a folder; choose another run folder");
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) throw SystemError("cannot make the run folder " + folder.string() + ": " + error.message());
+  if (::access(folder.c_str(), W_OK | X_OK) != 0)
+    throw SystemError("cannot write to the run folder " + folder.string() + ": " + std::strerror(errno));
+}
+
+void require_no_foreign_files(const fs::path& folder) {
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const auto name = entry.path().filename().string();
+    if (!name.ends_with(".partial"))
+      throw UserError("the run folder " + folder.string() + " holds files that no run made (" + name +
+                      "); choose an empty or new folder");
+  }
+}
+
+Json read_environment(const fs::path& file) {
+  const std::string text = read_text_file(file);
+  Json environment = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!environment.is_object() || !environment.contains("program") || !environment.contains("fingerprint"))
+    throw DataError(file.string() + " is damaged or not ours; choose another run folder");
+  return environment;
+}
+
+void require_same_run(const Json& environment, const fs::path& folder, std::string_view program,
+                      std::string_view fingerprint) {
+  const auto before = std::pair(environment.value("program", ""), environment.value("fingerprint", ""));
+  if (before.first == program && before.second == fingerprint) return;
+  throw UserError("the run folder " + folder.string() + " holds another run (" + before.first + ", fingerprint " +
+                  before.second + "; this one is " + std::string(program) + ", " + std::string(fingerprint) +
+                  "); compare its config.cfg, or choose another folder");
+}
+
+}  // namespace
+
+RunDir::RunDir(fs::path folder, std::string_view program, std::string_view config_text, std::string_view fingerprint,
+               int ranks)
+    : folder_(std::move(folder)) {
+  make_folder(folder_);
+  const fs::path file = folder_ / "environment.json";
+  Json environment = {{"program", program}, {"fingerprint", fingerprint}, {"starts", Json::array()}};
+  was_here_ = fs::exists(file);
+  if (was_here_) {
+    environment = read_environment(file);
+    require_same_run(environment, folder_, program, fingerprint);
+  } else {
+    require_no_foreign_files(folder_);
+  }
+  remove_partials(folder_);
+  environment["starts"].push_back({{"time", utc_now()},
+                                   {"version", version()},
+                                   {"git_revision", git_revision()},
+                                   {"compiler", compiler()},
+                                   {"libraries", libraries()},
+                                   {"host", host_name()},
+                                   {"ranks", ranks}});
+  write_file_atomically(file, environment.dump(2) + "\n");
+  write_file_atomically(folder_ / "config.cfg", config_text);
+}
+
+RunState RunDir::state() const {
+  for (const auto& [state, name] : kStateFiles)
+    if (fs::exists(folder_ / name)) return state;
+  return was_here_ ? RunState::running : RunState::fresh;
+}
+
+void RunDir::clear_state() {
+  for (const auto& [state, name] : kStateFiles) fs::remove(folder_ / name);
+}
+
+// The old state goes first: a crash in between leaves "running", never two states.
+void RunDir::commit_state(RunState state, std::string_view reason) {
+  const auto* file = std::find_if(std::begin(kStateFiles), std::end(kStateFiles),
+                                  [&](const auto& entry) { return entry.first == state; });
+  check(file != std::end(kStateFiles), "a run ends as done, stopped or failed");
+  clear_state();
+  const Json text = {{"reason", reason}, {"time", utc_now()}, {"host", host_name()}};
+  write_file_atomically(folder_ / file->second, text.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+}
+
+void RunDir::append_metrics(std::string_view json_line) {
+  const fs::path file = folder_ / "metrics.jsonl";
+  if (!metrics_.is_open()) metrics_.open(file, std::ios::app | std::ios::binary);
+  metrics_ << json_line << '\n' << std::flush;
+  if (!metrics_) throw SystemError("cannot append to " + file.string() + ": " + std::strerror(errno));
+}
+
+void RunDir::truncate_metrics_after(std::int64_t step) {
+  const fs::path file = folder_ / "metrics.jsonl";
+  if (!fs::exists(file)) return;
+  metrics_.close();
+  std::istringstream lines(read_text_file(file));
+  std::string kept;
+  std::int64_t number = 0;
+  for (std::string line; std::getline(lines, line);) {
+    ++number;
+    const Json record = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+    const bool torn = lines.eof();  // the last line has no end: the writer died within it
+    if (!record.is_object() && !torn)
+      throw DataError(file.string() + ":" + std::to_string(number) + ": not a JSON object; the file is damaged");
+    if (torn || record.value("step", std::int64_t{0}) > step) continue;
+    kept += line + '\n';
+  }
+  write_file_atomically(file, kept);
+}
+
+}  // namespace lsd

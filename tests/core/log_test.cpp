@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lsd/core/log.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace lsd {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::internal::CaptureStderr;
+using ::testing::internal::GetCapturedStderr;
+
+TEST(Human, Numbers) {
+  EXPECT_EQ(human_bytes(0), "0 B");
+  EXPECT_EQ(human_bytes(1023), "1023 B");
+  EXPECT_EQ(human_bytes(900), "900 B");
+  EXPECT_EQ(human_bytes(3.4 * 1024 * 1024 * 1024), "3.4 GiB");
+  EXPECT_EQ(human_count(999), "999");
+  EXPECT_EQ(human_count(18.7e9), "18.7 G");
+  EXPECT_EQ(human_count(12.34), "12.3");
+  EXPECT_EQ(human_duration(0.25), "0.2 s");
+  EXPECT_EQ(human_duration(59), "59 s");
+  EXPECT_EQ(human_duration(65), "1 min 05 s");
+  EXPECT_EQ(human_duration(2 * 3600 + 5 * 60), "2 h 05 min");
+  EXPECT_EQ(human_duration(3 * 86400 + 4 * 3600), "3 d 04 h");
+  EXPECT_EQ(human_duration(1.0 / 0.0), "unknown time");
+}
+
+TEST(Log, OnlyTheRootInformsAndEveryRankWarns) {
+  const Log other({.root = false, .rank = 1, .ranks = 2});
+  CaptureStderr();
+  other.info("quiet words");
+  other.warn("loud words");
+  const auto text = GetCapturedStderr();
+  EXPECT_EQ(text.find("quiet words"), std::string::npos);
+  EXPECT_THAT(text, HasSubstr("warning (rank 1 of 2): loud words\n"));
+}
+
+TEST(Log, QuietKeepsWarnings) {
+  const Log log({.quiet = true});
+  CaptureStderr();
+  log.info("information");
+  log.error("an error");
+  const auto text = GetCapturedStderr();
+  EXPECT_EQ(text.find("information"), std::string::npos);
+  EXPECT_THAT(text, HasSubstr("error: an error"));
+}
+
+TEST(Progress, EndsWithTheWorkOfThisRunOnly) {
+  const Log log;
+  CaptureStderr();
+  {
+    Progress progress(log, "training", 1000, "steps", 400);  // resumed at 400
+    for (int step = 400; step < 1000; ++step) progress.update(step + 1, "loss 2.31");
+    progress.finish();
+  }
+  EXPECT_THAT(GetCapturedStderr(), HasSubstr("training: 600 steps in "));
+}
+
+TEST(Progress, IsSilentAwayFromTheRoot) {
+  const Log log({.root = false, .rank = 1, .ranks = 2});
+  CaptureStderr();
+  Progress progress(log, "training", 10, "steps");
+  progress.update(10);
+  progress.finish();
+  EXPECT_EQ(GetCapturedStderr(), "");
+}
+
+}  // namespace
+}  // namespace lsd

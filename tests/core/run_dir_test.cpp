@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lsd/core/run_dir.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "lsd/core/atomic_file.h"
+#include "lsd/core/error.h"
+#include "support/expect_error.h"
+#include "support/temporary_folder.h"
+
+namespace fs = std::filesystem;
+using lsd::testing::expect_error;
+
+namespace lsd {
+namespace {
+
+RunDir open_run(const fs::path& folder) {
+  return RunDir(folder, "lsd_x", "a = 1\n", "00ff", 2);
+}
+
+TEST(RunDir, KeepsConfigAndEnvironmentOfEveryStart) {
+  const testing::TemporaryFolder folder;
+  open_run(folder / "run");
+  open_run(folder / "run");
+  EXPECT_EQ(read_text_file(folder / "run/config.cfg"), "a = 1\n");
+  const auto environment = nlohmann::json::parse(read_text_file(folder / "run/environment.json"));
+  EXPECT_EQ(environment["program"], "lsd_x");
+  ASSERT_EQ(environment["starts"].size(), 2U);
+  for (const auto* key : {"time", "version", "git_revision", "compiler", "libraries", "host"})
+    EXPECT_NE(environment["starts"][0].value(key, ""), "") << key;
+  EXPECT_EQ(environment["starts"][1]["ranks"], 2);
+}
+
+TEST(RunDir, StatesFollowTheRun) {
+  const testing::TemporaryFolder folder;
+  RunDir run = open_run(folder / "run");
+  EXPECT_EQ(run.state(), RunState::fresh);
+  EXPECT_EQ(open_run(folder / "run").state(), RunState::running);
+  run.commit_state(RunState::stopped, "SIGTERM");
+  EXPECT_EQ(run.state(), RunState::stopped);
+  run.commit_state(RunState::done, "all steps done");
+  EXPECT_EQ(run.state(), RunState::done);
+  EXPECT_FALSE(fs::exists(folder / "run/STOPPED"));
+  EXPECT_EQ(nlohmann::json::parse(read_text_file(folder / "run/DONE"))["reason"], "all steps done");
+  run.clear_state();
+  EXPECT_FALSE(fs::exists(folder / "run/DONE"));
+}
+
+TEST(RunDir, RefusesAnotherRunsFolder) {
+  const testing::TemporaryFolder folder;
+  open_run(folder / "run");
+  expect_error<UserError>([&] { RunDir(folder / "run", "lsd_x", "", "00fe"); }, {"another run", "00ff", "00fe"});
+  expect_error<UserError>([&] { RunDir(folder / "run", "lsd_y", "", "00ff"); }, {"another run", "lsd_y"});
+  EXPECT_EQ(read_text_file(folder / "run/config.cfg"), "a = 1\n");
+}
+
+TEST(RunDir, RefusesFilesThatNoRunMade) {
+  const testing::TemporaryFolder folder;
+  write_file_atomically(folder / "thesis.tex", "years of work");
+  expect_error<UserError>([&] { open_run(folder.path()); }, {"thesis.tex"});
+  expect_error<UserError>([&] { open_run(folder / "thesis.tex"); }, {"thesis.tex"});
+  EXPECT_EQ(read_text_file(folder / "thesis.tex"), "years of work");
+}
+
+TEST(RunDir, RefusesADamagedEnvironment) {
+  const testing::TemporaryFolder folder;
+  write_file_atomically(folder / "environment.json", "{\"program\": ");
+  expect_error<DataError>([&] { open_run(folder.path()); }, {"environment.json", "damaged"});
+}
+
+TEST(RunDir, ResumedMetricsDropLaterStepsAndATornLine) {
+  const testing::TemporaryFolder folder;
+  RunDir run = open_run(folder / "run");
+  run.truncate_metrics_after(10);
+  for (const auto* line : {"{\"step\":1}", "{\"step\":2,\"loss\":3}", "{\"step\":3}"}) run.append_metrics(line);
+  const auto file = folder / "run/metrics.jsonl";
+  write_file_atomically(file, read_text_file(file) + "{\"step\":4,\"lo");
+  run.truncate_metrics_after(2);
+  run.append_metrics("{\"step\":3,\"again\":true}");
+  EXPECT_EQ(read_text_file(file), "{\"step\":1}\n{\"step\":2,\"loss\":3}\n{\"step\":3,\"again\":true}\n");
+}
+
+TEST(RunDir, DamagedMetricsAreNotSwallowed) {
+  const testing::TemporaryFolder folder;
+  RunDir run = open_run(folder / "run");
+  write_file_atomically(folder / "run/metrics.jsonl", "{\"step\":1}\nrubbish\n{\"step\":2}\n");
+  expect_error<DataError>([&] { run.truncate_metrics_after(5); }, {"metrics.jsonl:2"});
+}
+
+}  // namespace
+}  // namespace lsd
