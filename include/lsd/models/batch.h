@@ -24,6 +24,7 @@ struct Batch {
 
   // Host facts about this micro-batch, for logs and budgets only: no op's work may depend on them.
   std::int64_t num_sequences = 0, num_tokens = 0, num_residues = 0;
+  std::int64_t num_targets = 0;  // rows with targets >= 0
 };
 
 }  // namespace lsd::models

@@ -3,6 +3,7 @@
 // What the trainer knows of a model. It cannot tell an autoencoder from a diffusion model.
 
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -12,13 +13,27 @@
 
 namespace lsd::models {
 
-// A reported number: sum / count, both summed over micro-batches and ranks. count_slot -1: divided by the number of
-// micro-batches instead (a mean that the model already formed, such as the normalisation loss).
+// What a metric's sum is divided by. Counts are whole numbers that the host knows before the step (Batch::num_residues,
+// num_targets), so the device adds up no counts.
+enum class MetricCount { micro_batches, residues, targets };
+
+// A reported number: sum / count + plus_factor * (the metric named `plus`, listed earlier). The sum is a slot of
+// StepContext::metrics; sum and count are both added up over micro-batches and ranks.
 struct MetricSpec {
   std::string name;  // "loss_recon", "accuracy", ...
   int sum_slot = 0;
-  int count_slot = -1;
+  MetricCount count = MetricCount::micro_batches;
+  std::string plus = {};
+  double plus_factor = 0.0;
 };
+
+struct MetricCounts {
+  double micro_batches = 0, residues = 0, targets = 0;
+};
+
+// Values of all metrics, in order; 0 where a count is 0.
+std::vector<double> metric_values(const std::vector<MetricSpec>& specs, std::span<const double> slot_sums,
+                                  const MetricCounts& counts);
 
 // How the trainer scales the gradient of the reconstruction or denoising loss.
 enum class LossCount {
