@@ -18,16 +18,20 @@ class TensorCollectives {
   using Ticket = std::int64_t;
   virtual ~TensorCollectives() = default;
   virtual std::string_view name() const = 0;
-  // float32, in place. All ranks get the same bits, and the same call at the same rank count gives the same bits again.
+  // float32, in place: each element summed in rank order, so all ranks get the same bits, and the same call at the same
+  // rank count gives the same bits again. The memory must not be touched until wait().
   virtual Ticket all_reduce_sum(TensorView values) = 0;
   // Rank r's result: its slice [r * n / size, (r + 1) * n / size) of the sum; n divisible by size.
   virtual Ticket reduce_scatter_sum(ConstTensorView values, TensorView slice) = 0;
   virtual Ticket all_gather(ConstTensorView slice, TensorView values) = 0;
   virtual Ticket broadcast(TensorView values, int root) = 0;
-  virtual void wait(Ticket ticket) = 0;
+  virtual void wait(Ticket ticket) = 0;  // once per ticket, in the order given; throws what went wrong on the way
 };
 
-std::unique_ptr<TensorCollectives> make_single_collectives();
+std::unique_ptr<TensorCollectives> make_single_collectives();                  // host tensors
+std::unique_ptr<TensorCollectives> make_single_collectives(Backend& backend);  // tensors of any device
+// `communicator` becomes this object's own: duplicate the one that the rest of the program uses. Host tensors are reduced
+// in place, device tensors through a host copy. Every rank destroys it outside a collective.
 std::unique_ptr<TensorCollectives> make_staged_collectives(Backend& backend,
                                                            std::unique_ptr<HostCommunicator> communicator);
 
