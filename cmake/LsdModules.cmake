@@ -33,8 +33,11 @@ function(lsd_add_tests name)
   add_executable(lsd_${name}_tests ${sources})
   target_link_libraries(lsd_${name}_tests PRIVATE lsd_compile_options lsd_test_support ${arg_LINK} GTest::gmock GTest::gtest_main)
   target_include_directories(lsd_${name}_tests PRIVATE "${PROJECT_SOURCE_DIR}/tests")
-  gtest_discover_tests(lsd_${name}_tests TEST_PREFIX "${name}." DISCOVERY_MODE PRE_TEST
-    PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "unit;${arg_LABELS}")
+  gtest_discover_tests(lsd_${name}_tests TEST_PREFIX "${name}." DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT ${arg_TIMEOUT})
+  # gtest_discover_tests flattens lists, so a test's several labels are set once the tests are known.
+  set(labels_file "${CMAKE_CURRENT_BINARY_DIR}/lsd_${name}_labels.cmake")
+  file(WRITE "${labels_file}" "set_tests_properties(\${lsd_${name}_tests_TESTS} PROPERTIES LABELS \"unit;${arg_LABELS}\")\n")
+  set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES "${labels_file}")
 endfunction()
 
 # lsd_add_rank_test(train_ranks.cpp RANKS 1 2 4 LINK ...): a plain GoogleTest program started under mpirun.
