@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lsd/data/fasta_reader.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "lsd/core/error.h"
+#include "lsd/data/fasta_header.h"
+#include "text_cursor_internal.h"
+
+namespace lsd::data {
+namespace {
+
+constexpr std::size_t kMaxHeaderBytes = 1 << 20;
+
+bool is_ascii(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char byte) { return (static_cast<unsigned char>(byte) & 0x80U) == 0; });
+}
+
+bool has_control_byte(std::string_view text) {
+  return std::any_of(text.begin(), text.end(), [](char byte) {
+    const auto value = static_cast<unsigned char>(byte);
+    return value < 0x20 || value == 0x7F;
+  });
+}
+
+// The start of a line as a message may show it.
+std::string excerpt(std::string_view text) {
+  std::string shown;
+  for (const char byte : text.substr(0, 40)) {
+    const auto value = static_cast<unsigned char>(byte);
+    shown += value >= 0x20 && value < 0x7F ? std::string(1, byte) : fmt::format("\\x{:02X}", value);
+  }
+  return shown + (text.size() > 40 ? "..." : "");
+}
+
+}  // namespace
+
+class FastaReader::State {
+ public:
+  State(const std::string& path, ByteRange range)
+      : file(path, range.begin > 0 ? range.begin - 1 : 0), range_(range),
+        cursor_(open_blocks(file), range.begin > 0 ? range.begin - 1 : 0) {
+    if (range.begin > 0) {
+      find_first_header_of_part();
+    } else {
+      pass_preamble();
+    }
+  }
+
+  bool next(FastaRecord& record) {
+    try {
+      if (!cursor_.available() || cursor_.offset() >= range_.end) return finish();
+      record.number = ++records;
+      record.line = cursor_.line();
+      record.id = {};
+      cursor_.skip(1);
+      read_header(record);
+      read_sequence(record);
+      return true;
+    } catch (Error& error) {
+      count_what_lies_ahead();
+      error.add_context(fmt::format("while reading record {} of {}, whose header is in line {}",
+                                    records + records_ahead_, file.name(), record.line + lines_ahead_));
+      throw;
+    }
+  }
+
+  std::string place(const FastaRecord& record, std::int64_t line) {
+    count_what_lies_ahead();
+    return fmt::format("{}, record {} ('{}'), line {}", file.name(), record.number + records_ahead_, excerpt(record.id),
+                       (line > 0 ? line : record.line) + lines_ahead_);
+  }
+
+  FastaCounts full_counts() const {
+    auto all = counts;
+    all.carriage_returns = cursor_.carriage_returns();
+    return all;
+  }
+  std::uint64_t text_bytes() const { return cursor_.offset() - (range_.begin > 0 ? range_.begin - 1 : 0); }
+
+  InputFile file;
+  FastaCounts counts;
+  std::int64_t records = 0;
+
+ private:
+  // The part starts one byte early, so that a '>' at its very beginning is seen to follow a line end.
+  void find_first_header_of_part() {
+    while (cursor_.take_line([](std::string_view) {})) {
+      if (!cursor_.available() || cursor_.peek() == '>') break;
+    }
+    first_offset_ = cursor_.offset();
+    first_line_ = cursor_.line();
+  }
+
+  void pass_preamble() {
+    if (file.empty()) throw DataError(fmt::format("{} is empty: it holds no record", file.name()));
+    pass_byte_order_mark();
+    std::string line;
+    while (cursor_.available() && cursor_.peek() != '>') {
+      const auto number = cursor_.line();
+      line.clear();
+      cursor_.take_line([&](std::string_view piece) { line += piece.substr(0, 64); });
+      if (line.find_first_not_of(" \t") != std::string::npos) throw not_fasta(line, number);
+      ++counts.empty_lines;
+    }
+  }
+
+  void pass_byte_order_mark() {
+    constexpr std::string_view mark = "\xEF\xBB\xBF";
+    std::string head;
+    while (head.size() < mark.size() && cursor_.available() && cursor_.peek() == mark[head.size()]) {
+      head += cursor_.peek();
+      cursor_.skip(1);
+    }
+    if (head == mark) {
+      ++counts.byte_order_marks;
+    } else if (!head.empty()) {
+      throw not_fasta(head, 1);
+    }
+  }
+
+  DataError not_fasta(std::string_view line, std::int64_t number) const {
+    const auto start = line.find_first_not_of(" \t");
+    if (line[start] == '@') {
+      return DataError(fmt::format("{}, line {}: starts with '@' ('{}'): this looks like FASTQ; convert it to protein FASTA",
+                                   file.name(), number, excerpt(line)));
+    }
+    return DataError(fmt::format("{}, line {}: text before the first header: '{}'; a FASTA record starts with a line '>id ...'",
+                                 file.name(), number, excerpt(line)));
+  }
+
+  void read_header(FastaRecord& record) {
+    record.header.clear();
+    const bool ended = cursor_.take_line([&](std::string_view piece) {
+      record.header += piece;
+      if (record.header.size() > kMaxHeaderBytes)
+        throw DataError(fmt::format("{}: the header is longer than 1 MiB: this is no FASTA file", place(record, 0)));
+    });
+    ends_with_line_end_ = ended;
+    record.id = id_of_header(record.header);
+    if (record.id.empty())
+      throw DataError(fmt::format("{}: the header has no id; write one behind '>'", place(record, 0)));
+    if (has_control_byte(record.id)) {
+      throw DataError(fmt::format("{}: the id holds a control character (NUL or the like); remove it or look whether the file "
+                                  "is text at all",
+                                  place(record, 0)));
+    }
+    counts.non_ascii_headers += is_ascii(record.header) ? 0 : 1;
+  }
+
+  void read_sequence(FastaRecord& record) {
+    record.sequence.clear();
+    while (cursor_.available() && cursor_.peek() != '>') {
+      const auto line = cursor_.line();
+      bool empty = true;
+      ends_with_line_end_ = cursor_.take_line([&](std::string_view piece) {
+        empty = empty && piece.empty();
+        record.sequence.append(piece, line);
+      });
+      counts.empty_lines += empty ? 1 : 0;
+    }
+    record.sequence.finish();
+  }
+
+  bool finish() {
+    if (!cursor_.available() && records > 0 && !ends_with_line_end_) counts.missing_final_line_end = 1;
+    const bool whole_file = range_.begin == 0 && !cursor_.available();
+    if (records == 0 && whole_file)
+      throw DataError(fmt::format("{} holds no record: it has no line that starts with '>'", file.name()));
+    return false;
+  }
+
+  // Lines and records ahead of this part, counted only when a message needs them.
+  void count_what_lies_ahead() {
+    if (range_.begin == 0 || counted_ahead_) return;
+    counted_ahead_ = true;
+    InputFile again(file.name());
+    TextCursor cursor(open_blocks(again), 0);
+    while (cursor.available() && cursor.offset() < first_offset_) {
+      records_ahead_ += cursor.peek() == '>' ? 1 : 0;
+      cursor.take_line([](std::string_view) {});
+    }
+    lines_ahead_ = cursor.line() - first_line_;
+  }
+
+  ByteRange range_;
+  TextCursor cursor_;
+  bool ends_with_line_end_ = true;
+  std::uint64_t first_offset_ = 0;  // of the part's first header, and its line as counted from the part's start
+  std::int64_t first_line_ = 1;
+  bool counted_ahead_ = false;
+  std::int64_t records_ahead_ = 0, lines_ahead_ = 0;
+};
+
+FastaReader::FastaReader(const std::string& path, ByteRange range) : state_(std::make_unique<State>(path, range)) {}
+FastaReader::~FastaReader() = default;
+FastaReader::FastaReader(FastaReader&&) noexcept = default;
+FastaReader& FastaReader::operator=(FastaReader&&) noexcept = default;
+
+bool FastaReader::next(FastaRecord& record) { return state_->next(record); }
+FastaCounts FastaReader::counts() const { return state_->full_counts(); }
+std::string_view FastaReader::encoding() const { return encoding_name(state_->file.encoding()); }
+std::uint64_t FastaReader::bytes_read() const { return state_->file.bytes_read(); }
+std::uint64_t FastaReader::text_bytes() const { return state_->text_bytes(); }
+std::string FastaReader::place(const FastaRecord& record, std::int64_t line) const { return state_->place(record, line); }
+
+FastaFileInfo inspect_fasta(const std::string& path) {
+  if (path == "-") return {.encoding = encoding_name(Encoding::plain)};
+  struct stat status {};
+  if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode))
+    return {.encoding = encoding_name(Encoding::plain)};  // a pipe: looking at it would use it up
+  const InputFile file(path);
+  if (file.empty()) throw DataError(fmt::format("{} is empty: it holds no record", path));
+  return {.encoding = encoding_name(file.encoding()),
+          .bytes = static_cast<std::uint64_t>(status.st_size),
+          .splittable = file.splittable()};
+}
+
+}  // namespace lsd::data
