@@ -7,9 +7,12 @@ namespace {
 
 double count_of(MetricCount count, const MetricCounts& counts) {
   switch (count) {
-    case MetricCount::micro_batches: return counts.micro_batches;
-    case MetricCount::residues: return counts.residues;
-    case MetricCount::targets: return counts.targets;
+    case MetricCount::micro_batches:
+      return counts.micro_batches;
+    case MetricCount::residues:
+      return counts.residues;
+    case MetricCount::targets:
+      return counts.targets;
   }
   return 0.0;
 }

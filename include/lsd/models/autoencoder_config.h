@@ -24,18 +24,32 @@ struct AutoencoderConfig {
   double variance_floor = 1e-6;
 
   static void visit(auto& self, auto&& field) {
-    field("variant", self.variant, {.help = "nm: noise-masked, tn: type-normalised, mlm: masked-language baseline", .choices = "nm|tn|mlm"});
+    field("variant", self.variant,
+          {.help = "nm: noise-masked, tn: type-normalised, mlm: masked-language baseline", .choices = "nm|tn|mlm"});
     field("width", self.width, {.help = "width of encoder, latents and decoder", .min = 8, .max = 16384});
-    field("heads", self.heads, {.help = "attention heads; width / heads must be a multiple of 8", .min = 1, .max = 256});
+    field("heads", self.heads,
+          {.help = "attention heads; width / heads must be a multiple of 8", .min = 1, .max = 256});
     field("encoder_layers", self.encoder_layers, {.help = "transformer blocks of the encoder", .min = 1, .max = 256});
-    field("decoder_layers", self.decoder_layers, {.help = "transformer blocks of the decoder (nm, tn)", .min = 1, .max = 256});
-    field("gelu", self.gelu, {.help = "form of GELU; erf for ESM-2 weights, tanh is what GPU products fuse", .choices = "erf|tanh"});
+    field("decoder_layers", self.decoder_layers,
+          {.help = "transformer blocks of the decoder (nm, tn)", .min = 1, .max = 256});
+    field("gelu", self.gelu,
+          {.help = "form of GELU; erf for ESM-2 weights, tanh is what GPU products fuse", .choices = "erf|tanh"});
     field("lambda", self.lambda, {.help = "weight of the normalisation loss (nm, tn)", .min = 0, .max = 1e4});
-    field("norm", self.norm, {.help = "normalisation loss: KL per dimension, or of the whole covariance", .choices = "univariate|multivariate"});
-    field("moments", self.moments, {.help = "moments of one packed micro-batch, or summed over ranks (one micro-batch per rank and step)", .choices = "micro_batch|global"});
-    field("min_count", self.min_count, {.help = "a residue type enters the tn loss from this many residues on", .unit = "residues", .min = 2, .max = 1e9});
-    field("shrinkage", self.shrinkage, {.help = "multivariate: part of the identity mixed into the covariance", .min = 1e-6, .max = 1});
-    field("variance_floor", self.variance_floor, {.help = "univariate: variances below this count as this", .min = 1e-12, .max = 1});
+    field("norm", self.norm,
+          {.help = "normalisation loss: KL per dimension, or of the whole covariance",
+           .choices = "univariate|multivariate"});
+    field("moments", self.moments,
+          {.help = "moments of one packed micro-batch, or summed over ranks (one micro-batch per rank and step)",
+           .choices = "micro_batch|global"});
+    field("min_count", self.min_count,
+          {.help = "a residue type enters the tn loss from this many residues on",
+           .unit = "residues",
+           .min = 2,
+           .max = 1e9});
+    field("shrinkage", self.shrinkage,
+          {.help = "multivariate: part of the identity mixed into the covariance", .min = 1e-6, .max = 1});
+    field("variance_floor", self.variance_floor,
+          {.help = "univariate: variances below this count as this", .min = 1e-12, .max = 1});
   }
   void validate() const;  // throws UserError
 

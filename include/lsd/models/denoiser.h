@@ -23,11 +23,14 @@ struct DenoiserConfig {
 
   static void visit(auto& self, auto&& field) {
     field("width", self.width, {.help = "width of the denoiser", .min = 8, .max = 16384});
-    field("heads", self.heads, {.help = "attention heads; width / heads must be a multiple of 8", .min = 1, .max = 256});
+    field("heads", self.heads,
+          {.help = "attention heads; width / heads must be a multiple of 8", .min = 1, .max = 256});
     field("layers", self.layers, {.help = "transformer blocks", .min = 1, .max = 256});
     field("time_features", self.time_features, {.help = "sinusoidal features of the time", .min = 8, .max = 4096});
     field("gelu", self.gelu, {.help = "form of GELU", .choices = "erf|tanh"});
-    field("schedule", self.schedule, {.help = "noise schedule: cosine, the linear-beta process of DDPM, or a sigmoid in log-SNR", .choices = "cosine|linear_beta|sigmoid"});
+    field("schedule", self.schedule,
+          {.help = "noise schedule: cosine, the linear-beta process of DDPM, or a sigmoid in log-SNR",
+           .choices = "cosine|linear_beta|sigmoid"});
   }
   void validate() const;  // throws UserError
 };
@@ -37,8 +40,9 @@ class Denoiser : public Model {
   virtual const DenoiserConfig& config() const = 0;
   virtual std::int64_t latent_width() const = 0;
 
-  // v_theta(z_in, t): [rows, latent_width()] in the activation type, in step.arena until the caller's scope ends; nothing
-  // else stays allocated. z_in [rows, latent_width()] in the activation type; sequence_time float32 [max_sequences].
+  // v_theta(z_in, t): [rows, latent_width()] in the activation type, in step.arena until the caller's scope ends;
+  // nothing else stays allocated. z_in [rows, latent_width()] in the activation type; sequence_time float32
+  // [max_sequences].
   virtual TensorView velocity(nn::StepContext& step, const PackedLayout& layout, ConstTensorView z_in,
                               ConstTensorView sequence_time) = 0;
 };

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Noise schedules of the variance-preserving process z_t = alpha(t) z + sigma(t) eps, alpha^2 + sigma^2 = 1. Any such
-// schedule is a map from t to the effective time t' with alpha = cos(pi t'/2), sigma = sin(pi t'/2); ops and the denoiser
-// work with t' alone.
+// schedule is a map from t to the effective time t' with alpha = cos(pi t'/2), sigma = sin(pi t'/2); ops and the
+// denoiser work with t' alone.
 
 #include <string_view>
 

@@ -51,6 +51,9 @@ class RepresentationMap {
   const RepresentationSpec& spec() const { return spec_; }
 
  private:
+  void average_over_draws(nn::StepContext& step, Denoiser& denoiser, const Batch& batch, ConstTensorView z,
+                          TensorView out) const;
+
   RepresentationSpec spec_;
   std::int64_t max_sequences_ = 0;
   DeviceMemory memory_;

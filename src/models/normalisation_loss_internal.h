@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// KL of the latents' moments to N(0, I): of all residues (LSD-NM) or of each amino-acid type (LSD-TN). See
+// docs/maths/losses.md.
+
+#include "lsd/models/autoencoder_config.h"
+#include "lsd/models/batch.h"
+#include "lsd/nn/step_context.h"
+
+namespace lsd::models {
+
+class NormalisationLoss {
+ public:
+  explicit NormalisationLoss(const AutoencoderConfig& config) : config_(config) {}
+
+  // loss += the KL. When grad_z is present: grad_z = grad_in + lambda * share * dKL/dz, rounded once.
+  void run(nn::StepContext& step, const Batch& batch, ConstTensorView z, ConstTensorView share, ConstTensorView grad_in,
+           TensorView grad_z, TensorView loss) const;
+
+ private:
+  struct Moments {
+    TensorView count, mean, variance;  // float32 [groups], [groups, width] x 2
+  };
+  // Moments of all ranks' residues, from those of this rank's. Waits for the device: counts and moments pass through
+  // the host, where sums are formed and divided again.
+  void sum_over_ranks(nn::StepContext& step, const Moments& moments) const;
+  float min_count() const;
+
+  const AutoencoderConfig& config_;
+};
+
+}  // namespace lsd::models
