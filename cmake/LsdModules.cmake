@@ -40,6 +40,9 @@ function(lsd_add_tests name)
   set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES "${labels_file}")
 endfunction()
 
+# What mpirun needs on one machine.
+file(STRINGS "${CMAKE_CURRENT_LIST_DIR}/mpi.env" LSD_MPI_ENVIRONMENT REGEX "^[A-Z]")
+
 # lsd_add_rank_test(train_ranks.cpp RANKS 1 2 4 LINK ...): a plain GoogleTest program started under mpirun.
 function(lsd_add_rank_test source)
   cmake_parse_arguments(arg "" "TIMEOUT" "LINK;RANKS;LABELS" ${ARGN})
@@ -53,6 +56,6 @@ function(lsd_add_rank_test source)
   foreach(ranks IN LISTS arg_RANKS)
     add_test(NAME ranks.${name}.${ranks} COMMAND ${MPIEXEC_EXECUTABLE} --oversubscribe -n ${ranks} $<TARGET_FILE:lsd_${name}>)
     set_tests_properties(ranks.${name}.${ranks} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "ranks;${arg_LABELS}" PROCESSORS ${ranks}
-      ENVIRONMENT "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMPI_MCA_hwloc_base_binding_policy=none;OMPI_MCA_mpi_yield_when_idle=1;OMP_NUM_THREADS=1")
+      ENVIRONMENT "${LSD_MPI_ENVIRONMENT};OMP_NUM_THREADS=1")
   endforeach()
 endfunction()

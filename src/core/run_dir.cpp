@@ -73,6 +73,10 @@ void require_same_run(const Json& environment, const fs::path& folder, std::stri
                   "); compare its config.cfg, or choose another folder");
 }
 
+void remove_state_files(const fs::path& folder) {
+  for (const auto& [state, name] : kStateFiles) fs::remove(folder / name);
+}
+
 }  // namespace
 
 RunDir::RunDir(fs::path folder, std::string_view program, std::string_view config_text, std::string_view fingerprint,
@@ -107,17 +111,17 @@ RunState RunDir::state() const {
 }
 
 void RunDir::clear_state() {
-  for (const auto& [state, name] : kStateFiles) fs::remove(folder_ / name);
+  remove_state_files(folder_);
 }
 
 // The old state goes first: a crash in between leaves "running", never two states.
-void RunDir::commit_state(RunState state, std::string_view reason) {
+void commit_run_state(const fs::path& folder, RunState state, std::string_view reason) {
   const auto* file = std::find_if(std::begin(kStateFiles), std::end(kStateFiles),
                                   [&](const auto& entry) { return entry.first == state; });
   check(file != std::end(kStateFiles), "a run ends as done, stopped or failed");
-  clear_state();
+  remove_state_files(folder);
   const Json text = {{"reason", reason}, {"time", utc_now()}, {"host", host_name()}};
-  write_file_atomically(folder_ / file->second, text.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  write_file_atomically(folder / file->second, text.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
 void RunDir::append_metrics(std::string_view json_line) {

@@ -18,6 +18,9 @@ namespace lsd {
 
 enum class RunState { fresh, running, done, stopped, failed };
 
+// Puts the state file in place; `state` is done, stopped or failed.
+void commit_run_state(const std::filesystem::path& folder, RunState state, std::string_view reason);
+
 class RunDir {
  public:
   // Makes the folder if needed. Throws UserError when it holds another run, that is one whose fingerprint (a hash of
@@ -28,9 +31,9 @@ class RunDir {
   const std::filesystem::path& path() const { return folder_; }
   // fresh: no run was here before this object; running: one was, and ended without a word (killed, power cut).
   RunState state() const;
-  void commit_state(RunState state, std::string_view reason);  // done, stopped or failed
-  void clear_state();                                          // a run starts or goes on
-  void append_metrics(std::string_view json_line);             // one line, flushed
+  void commit_state(RunState state, std::string_view reason) { commit_run_state(folder_, state, reason); }
+  void clear_state();                               // a run starts or goes on
+  void append_metrics(std::string_view json_line);  // one line, flushed
   // Drops metric lines whose "step" exceeds `step`, and a torn last line: a resumed run writes them again.
   void truncate_metrics_after(std::int64_t step);
 

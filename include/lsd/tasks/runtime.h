@@ -2,6 +2,7 @@
 #pragma once
 // What run_app hands to a task besides its config, and what a task hands back.
 
+#include <filesystem>
 #include <memory>
 
 #include "lsd/core/log.h"
@@ -18,6 +19,8 @@ struct Runtime {
   const Log& log;
   Backend* backend = nullptr;  // nullptr for programs that compute nothing
   dist::TensorCollectives* collectives = nullptr;
+  // Set by the task, on every rank, once a run folder is its own: run_app commits FAILED there when the task throws.
+  std::filesystem::path run_folder = {};
 };
 
 enum class Outcome {

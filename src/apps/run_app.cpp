@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lsd/apps/run_app.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <new>
+#include <optional>
+#include <thread>
+
+#include "lsd/core/build_info.h"
+#include "lsd/core/error.h"
+#include "lsd/core/run_dir.h"
+#include "startup_internal.h"
+
+namespace lsd::apps {
+namespace {
+
+void print_to(std::FILE* stream, std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stream);
+  std::fflush(stream);
+}
+
+// Every exception as the text that people read.
+std::string text_of(const std::exception_ptr& failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const std::bad_alloc&) {
+    return "out of memory";
+  } catch (const std::exception& error) {
+    return error.what();
+  } catch (...) {
+    return "unknown error";
+  }
+}
+
+struct Compute {
+  std::unique_ptr<Backend> backend;
+  std::unique_ptr<dist::TensorCollectives> collectives;
+};
+
+Compute make_compute(const AppInfo& info, const CommandLine& line, dist::HostCommunicator& ranks) {
+  Compute compute;
+  if (!info.needs_backend) return compute;
+  together(ranks, [&] { compute.backend = backends::make_backend(line.backend, backend_options(line, ranks)); });
+  compute.collectives = ranks.size() == 1 ? dist::make_single_collectives(*compute.backend)
+                                          : dist::make_staged_collectives(*compute.backend, ranks.duplicate());
+  return compute;
+}
+
+// Tells the error and ends the job. Rank 0 goes first and its launcher's SIGTERM ends the waiting others: an error that
+// all ranks meet is then told once.
+int fail(const std::exception_ptr& failure, const tasks::Runtime& runtime) {
+  const int rank = runtime.ranks.rank();
+  std::signal(SIGTERM, SIG_DFL);
+  if (rank > 0) std::this_thread::sleep_for(std::chrono::milliseconds(1500 + 20 * std::min(rank, 50)));
+  const std::string text = text_of(failure);
+  runtime.log.error(text);
+  if (!runtime.run_folder.empty()) {
+    try {
+      commit_run_state(runtime.run_folder, RunState::failed, text);
+    } catch (const std::exception& error) {
+      runtime.log.warn(fmt::format("the run folder's state could not be written: {}", error.what()));
+    }
+  }
+  std::fflush(nullptr);
+  if (runtime.ranks.size() > 1) runtime.ranks.abort(kExitFailed);  // others may wait for this rank for ever
+  return kExitFailed;
+}
+
+int run_task(const AppInfo& info, const CommandLine& line, dist::HostCommunicator& ranks,
+             const std::function<tasks::Outcome(tasks::Runtime&)>& task) {
+  const Log log({.quiet = line.quiet, .root = ranks.is_root(), .rank = ranks.rank(), .ranks = ranks.size()});
+  const Compute compute = make_compute(info, line, ranks);
+  StopSignal stop;
+  stop.install();
+  tasks::Runtime runtime{.ranks = ranks,
+                         .stop = stop,
+                         .log = log,
+                         .backend = compute.backend.get(),
+                         .collectives = compute.collectives.get()};
+  log.info(fmt::format("{} {} (git {}), ranks {}{}", info.name, version(), git_revision(), ranks.size(),
+                       compute.backend ? fmt::format(", {}", compute.backend->description()) : ""));
+  try {
+    std::int64_t stopped = task(runtime) == tasks::Outcome::stopped ? 1 : 0;
+    ranks.all_reduce_max(std::span(&stopped, 1));  // also: nobody leaves before the last rank has finished
+    return stopped == 1 ? kExitStopped : kExitDone;
+  } catch (...) {
+    return fail(std::current_exception(), runtime);
+  }
+}
+
+// Options, then the questions that need no task; nothing when the task shall run.
+std::optional<int> answer_options(const AppInfo& info, const std::vector<std::string>& arguments,
+                                  dist::HostCommunicator& ranks, ConfigSchema& schema, CommandLine& line) {
+  const std::string help = help_text(info, schema);  // while the values are still the defaults
+  std::optional<std::string> answer;
+  together(ranks, [&] {
+    line = parse_command_line(schema, info.needs_backend, arguments);
+    if (line.help) answer = help;
+    if (!line.help && line.version) answer = version_text(info);
+  });
+  together(ranks, [&] { require_same_options(ranks, fmt::format("{}", fmt::join(arguments, "\n"))); });
+  if (!answer) together(ranks, [&] { apply_command_line(line, schema, read_on_root(ranks)); });
+  if (!answer && line.print_config) answer = schema.text();
+  if (answer && ranks.is_root()) print_to(stdout, *answer);
+  if (line.help || line.version) return kExitDone;
+  together(ranks, [&] { schema.validate(); });
+  return answer ? std::optional(kExitDone) : std::nullopt;
+}
+
+}  // namespace
+
+int run_app(const AppInfo& info, int argc, char** argv, ConfigSchema& schema,
+            const std::function<tasks::Outcome(tasks::Runtime&)>& task) {
+  try {
+    std::optional<dist::MpiSession> session;
+    if (dist::launched_by_mpi()) session.emplace(argc, argv);
+    const auto ranks = session ? dist::make_mpi_communicator() : dist::make_single_communicator();
+    const std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
+    try {
+      CommandLine line;
+      const auto answered = answer_options(info, arguments, *ranks, schema, line);
+      return answered ? *answered : run_task(info, line, *ranks, task);
+    } catch (const StartupError& error) {
+      if (error.tell_here()) print_to(stderr, fmt::format("{}: {}\n", info.name, error.what()));
+      return kExitFailed;
+    }
+  } catch (const std::exception& error) {
+    print_to(stderr, fmt::format("{}: {}\n", info.name, error.what()));
+    return kExitFailed;
+  }
+}
+
+}  // namespace lsd::apps
