@@ -5,11 +5,11 @@
 
 #include <cstdint>
 #include <functional>
-#include <string>
+#include <memory>
+#include <optional>
 #include <vector>
 
-#include "lsd/core/log.h"
-#include "lsd/data/host_batch.h"
+#include "lsd/data/batch_loader.h"
 #include "lsd/dist/tensor_collectives.h"
 #include "lsd/models/model.h"
 #include "lsd/train/device_batch.h"
@@ -28,25 +28,19 @@ struct World {
   Backend& backend;
 };
 
-// What one step trains on: this rank's micro-batches, and what those of all ranks hold together.
-struct StepInput {
-  std::vector<data::HostBatch*> micro_batches;
-  std::int64_t global_residues = 0;
-  std::int64_t global_tokens = 0;
-};
-
+// A step whose gradient was not finite: its samples were passed over and nothing was learnt.
 struct SkippedStep {
-  std::int64_t step;
-  std::int64_t first_visit, last_visit;  // of the samples in the global batch
+  std::int64_t step, first_visit, end_visit;
   bool operator==(const SkippedStep&) const = default;
 };
 
 // What a checkpoint must hold of the trainer besides the optimizer's blocks.
 struct TrainerState {
-  std::int64_t step = 0;             // steps taken, skipped ones included: the data position
+  std::int64_t step = 0;             // steps taken, skipped ones included
   std::int64_t optimizer_steps = 0;  // updates made: bias corrections and the moving average count these
   std::int64_t skips_in_a_row = 0;
   std::int64_t tokens_seen = 0;
+  std::int64_t end_visit = 0;  // data cursor
   std::vector<SkippedStep> skipped;
 };
 
@@ -57,6 +51,10 @@ struct TrainerOptions {
   DType activation = DType::float32, residual = DType::float32;
   nn::Recompute recompute = nn::Recompute::none;
   std::int64_t bucket_elements = GradientSync::kDefaultBucket;
+  // Maps the schedule's t to the effective time that models read (diffusion).
+  std::function<double(double)> effective_time = [](double t) { return t; };
+  // Runs before a micro-batch goes to the device, in training and validation (stored latents).
+  std::function<void(const data::HostBatch&)> prepare = {};
 };
 
 struct StepReport {
@@ -69,50 +67,52 @@ class Trainer {
  public:
   static constexpr std::int64_t kMaxSkipsInARow = 10;
 
-  // `arena_bytes` and scratch come from the memory plan. `sampler` may be null (models without a time per sequence).
-  Trainer(World world, models::Model& model, OptimizerState& optimizer, const BatchShape& shape,
-          const TrainerOptions& options, std::size_t arena_bytes, ImportanceSampler* sampler);
+  // `arena_bytes` comes from the memory plan, as does the scratch that the backend must have reserved. `sampler` is null
+  // for models without a time per sequence. All references must outlive the trainer.
+  Trainer(World world, models::Model& model, OptimizerState& optimizer, const BatchShape& shape, TrainerOptions options,
+          std::size_t arena_bytes, ImportanceSampler* sampler = nullptr);
   ~Trainer();
 
-  // Collective. Throws SystemError after kMaxSkipsInARow steps in a row without a finite gradient, naming steps and
-  // samples. A fault of one rank is the same fault on all of them.
-  StepReport step(const StepInput& input);
-  // Adds the model's metrics over one micro-batch to `sums`, without gradients. Draws come from `seed`.
-  void evaluate(data::HostBatch& batch, std::uint32_t seed, const models::EvaluateOptions& options, MetricSums& sums);
+  // Collective. Throws DataError after kMaxSkipsInARow steps in a row without a finite gradient, naming steps and samples.
+  StepReport step(data::StepBatches& batches);
+  // Adds the model's metrics over one micro-batch to `sums`, without gradients. Draws come from `seed`; a fixed time is
+  // the schedule's t.
+  void evaluate(data::HostBatch& batch, std::uint32_t seed, std::optional<float> fixed_time, MetricSums& sums);
 
   TrainerState& state() { return state_; }
-  MetricSums& metrics() { return metrics_; }  // since they were last cleared; skipped steps stand out of them
-  MetricSums new_sums() const;
-  // Called on each host batch before it goes to the device, in training and validation (stored latents).
-  void set_prepare(std::function<void(data::HostBatch&)> prepare) { prepare_ = std::move(prepare); }
+  const TrainerState& state() const { return state_; }
+  MetricSums& metrics() { return metrics_; }  // since they were last cleared, without skipped steps
+  MetricSums new_sums() const { return MetricSums(model_.metrics(), model_.metric_slots()); }
+  models::Model& model() { return model_; }
   OptimizerState& optimizer() { return optimizer_; }
+  ImportanceSampler* sampler() { return sampler_; }
+  const World& world() const { return world_; }
   const GradientSync& gradient_sync() const { return sync_; }
 
  private:
   class Hooks;
-  struct Counts;
   nn::StepContext context(std::uint32_t seed);
-  double upload_scalars(const StepInput& input, std::int64_t targets);
-  void run_micro_batch(data::HostBatch& batch, std::size_t index, bool last);
+  double set_scalars(const data::StepBatches& batches);
   void draw_times(data::HostBatch& batch) const;
-  void observe_losses(const StepInput& input);
-  bool note_outcome(const StepInput& input, double squared_norm);
-  [[noreturn]] void give_up(const StepInput& input) const;
+  void run_micro_batch(data::StepBatches& batches, std::size_t index);
+  void observe_losses(const data::StepBatches& batches);
+  void note_outcome(const data::StepBatches& batches, StepReport& report);
 
   World world_;
   models::Model& model_;
   OptimizerState& optimizer_;
   TrainerOptions options_;
   ImportanceSampler* sampler_;
-  std::function<void(data::HostBatch&)> prepare_;
   DeviceBatch device_batch_;
   GradientSync sync_;
+  std::unique_ptr<Hooks> hooks_;
   DeviceMemory small_memory_;
-  TensorView metric_slots_, squared_norm_, shares_;
+  TensorView metric_slots_, squared_norm_, share_;
   StepScalars scalars_;
   Arena arena_;
   MetricSums metrics_;
   TrainerState state_;
+  std::vector<float> host_slots_, shares_;
   std::vector<std::vector<float>> sequence_losses_;  // per micro-batch of the step
 };
 
