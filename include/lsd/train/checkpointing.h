@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// A trainer's whole state to a checkpoint and back, so that a resumed run goes on bit for bit (at equal rank count).
+//   model.safetensors       float32 masters, one array per parameter
+//   ema.safetensors         the moving average, when there is one (what diffusion models are used with)
+//   optimizer.safetensors   first_moment.<parameter>, second_moment.<parameter>
+//   state.json              counters, data cursor, skipped steps, sampler, metric sums since the last line
+
+#include <filesystem>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "lsd/core/config.h"
+#include "lsd/core/error.h"
+#include "lsd/io/checkpoint.h"
+#include "lsd/train/trainer.h"
+
+namespace lsd::train {
+
+inline constexpr const char* kModelFile = "model.safetensors";
+inline constexpr const char* kEmaFile = "ema.safetensors";
+inline constexpr const char* kOptimizerFile = "optimizer.safetensors";
+
+// What a checkpoint says of its run besides the trainer's state.
+struct RunIdentity {
+  io::Settings settings;    // the options that decide results
+  std::string config_text;  // all options
+  std::map<std::string, std::string> fingerprints;  // "data", ...
+};
+
+// Collective; rank 0 writes. Gives the checkpoint's path on rank 0.
+std::filesystem::path save_checkpoint(io::CheckpointWriter* writer, Trainer& trainer, const RunIdentity& identity);
+// Collective; every rank reads the same files. Throws UserError when the checkpoint is of another config or data set,
+// DataError when it does not fit the model.
+void restore_checkpoint(const io::Checkpoint& checkpoint, Trainer& trainer, const RunIdentity& identity);
+
+// The float32 block of a store from a file with one array per parameter (`prefix` before each name). Throws DataError
+// naming a missing array or one of another shape.
+std::vector<float> read_parameter_block(const io::SafetensorsFile& file, const nn::ParameterStore& store,
+                                        const std::string& prefix = "");
+// The weights to use a trained model with: the moving average where there is one, else the masters.
+std::vector<float> read_trained_weights(const io::Checkpoint& checkpoint, const nn::ParameterStore& store);
+
+// Options of section `prefix` ("model.") as a checkpoint holds them, into a config struct. Throws DataError when one is
+// missing, UserError when one is unknown.
+template <class Config>
+Config config_from_settings(const io::Settings& settings, const std::string& prefix) {
+  Config config;
+  ConfigSchema schema = describe(config);
+  for (const auto& field : schema.fields()) {
+    const auto found = settings.find(prefix + field.name);
+    if (found == settings.end())
+      throw DataError("the checkpoint does not say '" + prefix + field.name + "': it is of another kind or version");
+    schema.set(field.name, found->second, "checkpoint option " + prefix + field.name);
+  }
+  schema.validate();
+  return config;
+}
+
+// Keys and values of the fields whose name begins with one of `prefixes`.
+io::Settings settings_of(const ConfigSchema& schema, const std::vector<std::string>& prefixes);
+
+}  // namespace lsd::train

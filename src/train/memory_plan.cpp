@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lsd/train/memory_plan.h"
+
+#include <fmt/format.h>
+
+#include "lsd/core/log.h"
+
+namespace lsd::train {
+namespace {
+
+// Planning is a state of the backend: left again whatever happens.
+class PlanningScope {
+ public:
+  explicit PlanningScope(Backend& backend) : backend_(backend), before_(backend.planning()) { backend.set_planning(true); }
+  ~PlanningScope() { backend_.set_planning(before_); }
+  PlanningScope(const PlanningScope&) = delete;
+  PlanningScope& operator=(const PlanningScope&) = delete;
+
+ private:
+  Backend& backend_;
+  bool before_;
+};
+
+}  // namespace
+
+std::size_t MemoryPlan::total_bytes() const {
+  return parameter_bytes + gradient_bytes + optimizer_bytes + batch_bytes + activation_bytes + scratch_bytes + frozen_bytes;
+}
+
+std::string MemoryPlan::text() const {
+  std::string out = fmt::format("memory of one training step, {} parameters\n", human_count(static_cast<double>(num_parameters)));
+  const auto line = [&](std::string_view part, std::size_t bytes) {
+    out += fmt::format("  {:<28}{:>12}\n", part, human_bytes(static_cast<double>(bytes)));
+  };
+  line("parameters", parameter_bytes);
+  line("gradients", gradient_bytes);
+  line("optimizer", optimizer_bytes);
+  if (frozen_bytes > 0) line("frozen models", frozen_bytes);
+  line("packed batch", batch_bytes);
+  line("activations", activation_bytes);
+  line("scratch", scratch_bytes);
+  line("in all", total_bytes());
+  return out;
+}
+
+MemoryPlan plan_memory(Backend& backend, const BuildModel& build, const PlanRequest& request) {
+  const PlanningScope planning(backend);
+  const auto model = build(backend);
+  auto& store = model->parameters();
+  OptimizerState optimizer(backend, store, {.ema = request.ema});
+  DeviceBatch batch(backend, request.shape);
+  StepScalars scalars(TensorView(nullptr, DType::float32, Shape{StepScalars::kSlots}, backend.device()));
+  Arena arena(backend.device());
+  const TensorView slots(nullptr, DType::float32, Shape{model->metric_slots()}, backend.device());
+  const TensorView one(nullptr, DType::float32, Shape{1}, backend.device());
+  nn::StepContext step{.backend = backend,
+                       .arena = arena,
+                       .scalars = scalars,
+                       .activation = request.activation,
+                       .residual = request.residual,
+                       .recompute = request.recompute,
+                       .metrics = slots};
+  model->forward_backward(step, batch.views(), one);
+  model->evaluate(step, batch.views(), {});
+  model->evaluate(step, batch.views(), {.fixed_time = 0.5F});
+  optimizer.add_squared_norm(one);
+  optimizer.step(scalars.all(), one);
+  MemoryPlan plan;
+  plan.num_parameters = store.count();
+  plan.parameter_bytes = static_cast<std::size_t>(store.compute_block().bytes());
+  plan.gradient_bytes = static_cast<std::size_t>(store.grad_block().bytes());
+  plan.optimizer_bytes = static_cast<std::size_t>(OptimizerState::bytes(store.elements(), request.ema));
+  plan.batch_bytes = batch.bytes();
+  plan.activation_bytes = arena.peak_bytes();
+  plan.scratch_bytes = backend.planned_scratch_bytes();
+  return plan;
+}
+
+}  // namespace lsd::train
