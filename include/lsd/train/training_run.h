@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// A whole training run in its run directory: memory plan, start or resume, steps, metrics, validation, checkpoints, a
+// stop at a safe point. The same command again goes on where the run stands, or says that it is done.
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "lsd/core/log.h"
+#include "lsd/core/stop_signal.h"
+#include "lsd/data/batch_loader.h"
+#include "lsd/train/checkpointing.h"
+#include "lsd/train/memory_plan.h"
+#include "lsd/train/train_config.h"
+
+namespace lsd::train {
+
+struct TrainingJob {
+  World world;
+  const Log& log;
+  StopSignal& stop;
+
+  std::string program;      // "lsd_train_autoencoder"
+  std::string fingerprint;  // of the options that decide results
+  RunIdentity identity;
+
+  OptimizerConfig optimizer;
+  TrainingConfig training;
+  ValidationConfig validation;
+  CheckpointConfig checkpoint;
+  ComputeConfig compute;
+  RunConfig run;
+
+  std::shared_ptr<const data::SequenceSource> train, valid;  // valid may be null or empty
+  data::PackingOptions packing;   // max_length and specials; capacity, max_sequences and seeds are set by the run
+  data::BatchContent content;     // masking and token dropout
+  data::SampleOrderOptions order;
+
+  BuildModel build;               // with memory for compute values and gradients
+  // Moves the weights of init_from into the block; the default reads the model file's arrays by name.
+  bool ema = false;
+  bool draws_times = false;       // one diffusion time per sequence
+  ImportanceSampler::Kind sampling = ImportanceSampler::Kind::none;
+  bool global_moments = false;
+  std::function<double(double)> effective_time = [](double t) { return t; };
+  std::function<void(const data::HostBatch&)> prepare = {};
+  std::size_t frozen_bytes = 0;   // for the memory plan
+};
+
+// Collective. True when all steps are done, false when it stopped early at a checkpoint.
+bool run_training(TrainingJob job);
+
+// Throws UserError when ranks and micro-batches do not fit together, or the options contradict each other.
+void check_job(const TrainingJob& job);
+BatchShape batch_shape(const TrainingJob& job);
+// What --run.memory_plan prints.
+MemoryPlan plan_of(TrainingJob& job);
+
+nn::Recompute recompute_from_name(const std::string& name);
+
+}  // namespace lsd::train

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include "training_loop_internal.h"
+
+namespace lsd::train {
+namespace {
+
+// What rank 0 met when it opened the folder, told to all ranks so that all of them throw or none.
+enum class Opening : char { ready = 'r', done = 'd', user_error = 'u', data_error = 'e', other_error = 'o' };
+
+[[noreturn]] void throw_as(Opening opening, const std::string& text) {
+  if (opening == Opening::user_error) throw UserError(text);
+  if (opening == Opening::data_error) throw DataError(text);
+  throw SystemError(text);
+}
+
+Opening opening_of(ErrorKind kind) {
+  if (kind == ErrorKind::user) return Opening::user_error;
+  return kind == ErrorKind::data ? Opening::data_error : Opening::other_error;
+}
+
+}  // namespace
+
+RunFolder::RunFolder(const TrainingJob& job)
+    : job_(job), checkpoints_(std::filesystem::path(job.run.directory) / "checkpoints") {
+  std::string message;
+  if (job.world.ranks.is_root()) {
+    try {
+      dir_ = std::make_unique<RunDir>(job.run.directory, job.program, job.identity.config_text, job.fingerprint,
+                                      job.world.ranks.size());
+      const bool done = dir_->state() == RunState::done;
+      if (!done) writer_.emplace(checkpoints_, static_cast<int>(job.checkpoint.keep_last));
+      message = static_cast<char>(done ? Opening::done : Opening::ready);
+    } catch (const Error& error) {
+      message = static_cast<char>(opening_of(error.kind())) + std::string(error.what());
+    }
+  }
+  message = job.world.ranks.broadcast_text(message);
+  const auto opening = static_cast<Opening>(message.at(0));
+  done_ = opening == Opening::done;
+  if (!done_ && opening != Opening::ready) throw_as(opening, message.substr(1));
+  if (done_) job.log.info("this run is already done: " + job.run.directory);
+}
+
+std::optional<io::Checkpoint> RunFolder::latest_checkpoint() const {
+  std::vector<std::string> reports;
+  auto checkpoint = io::open_latest_checkpoint(checkpoints_, io::OnDamage::fall_back, &reports);
+  if (job_.world.ranks.is_root())
+    for (const auto& report : reports) job_.log.warn(report);
+  return checkpoint;
+}
+
+void RunFolder::start_from(std::int64_t step) {
+  if (dir_) {
+    dir_->clear_state();
+    dir_->truncate_metrics_after(step);
+  }
+  if (step > 0) job_.log.info(fmt::format("going on behind step {}", step));
+}
+
+void RunFolder::append_metrics(const std::string& line) {
+  if (dir_) dir_->append_metrics(line);
+}
+
+void RunFolder::commit(RunState state, const std::string& reason) {
+  if (dir_) dir_->commit_state(state, reason);
+}
+
+bool RunFolder::guarded(const std::function<bool()>& body) {
+  try {
+    const bool done = body();
+    job_.world.ranks.barrier();
+    commit(done ? RunState::done : RunState::stopped,
+           done ? "all steps are done" : "stopped at a checkpoint; the same command goes on from there");
+    return done;
+  } catch (const Error& error) {
+    commit(RunState::failed, error.what());
+    throw;
+  }
+}
+
+}  // namespace lsd::train

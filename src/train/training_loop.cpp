@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "training_loop_internal.h"
+
+namespace lsd::train {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+data::BatchLoaderOptions loader_options(const TrainingJob& job, std::int64_t first_visit) {
+  data::BatchLoaderOptions options;
+  options.order = job.order;
+  options.packing = job.packing;
+  options.content = job.content;
+  options.micro_batches = job.training.micro_batches;
+  options.rank = job.world.ranks.rank();
+  options.ranks = job.world.ranks.size();
+  options.first_visit = first_visit;
+  return options;
+}
+
+std::string note_of(const NamedValues& values, std::size_t most) {
+  std::string note;
+  for (std::size_t i = 0; i < std::min(values.size(), most); ++i)
+    note += fmt::format("{}{} {:.4f}", i ? ", " : "", values[i].first, values[i].second);
+  return note;
+}
+
+double seconds(std::chrono::steady_clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
+
+}  // namespace
+
+TrainingLoop::TrainingLoop(const TrainingJob& job, Trainer& trainer, RunFolder& folder)
+    : job_(job),
+      trainer_(trainer),
+      folder_(folder),
+      last_log_(Clock::now()),
+      last_checkpoint_(Clock::now()),
+      tokens_at_last_log_(trainer.state().tokens_seen),
+      step_at_last_checkpoint_(trainer.state().step) {
+  validation_ = {.source = job.valid,
+                 .loader = loader_options(job, 0),
+                 .micro_batches = job.validation.micro_batches,
+                 .fixed_times = job.validation.times,
+                 .run_seed = static_cast<std::uint32_t>(job.run.seed)};
+}
+
+// What all ranks do behind this step: a signal may reach one rank alone, and clocks differ, so they ask each other.
+TrainingLoop::Next TrainingLoop::decide() {
+  const double minutes = seconds(Clock::now() - last_checkpoint_) / 60.0;
+  const bool time_is_up = job_.checkpoint.every_minutes > 0.0 && minutes >= job_.checkpoint.every_minutes;
+  const auto step = trainer_.state().step;
+  const bool stop = job_.stop.requested() || (job_.run.stop_after > 0 && step >= job_.run.stop_after);
+  std::int64_t next = static_cast<std::int64_t>(stop         ? Next::stop
+                                                : time_is_up ? Next::checkpoint
+                                                             : Next::go_on);
+  job_.world.ranks.all_reduce_max(std::span<std::int64_t>(&next, 1));
+  if (static_cast<Next>(next) == Next::go_on && due(job_.checkpoint.every_steps)) return Next::checkpoint;
+  return static_cast<Next>(next);
+}
+
+bool TrainingLoop::run() {
+  data::BatchLoader loader(job_.train, loader_options(job_, trainer_.state().end_visit));
+  Progress progress(job_.log, "training", job_.training.steps, "step", trainer_.state().step);
+  const auto& state = trainer_.state();
+  while (state.step < job_.training.steps) {
+    auto batches = loader.next();
+    check(batches.has_value(), "the data never end");
+    const auto report = trainer_.step(*batches);
+    loader.recycle(std::move(*batches));
+    if (report.skipped)
+      job_.log.warn(fmt::format("step {}: the gradient was not finite; skipped (visits {} to {})", state.step,
+                                state.skipped.back().first_visit, state.skipped.back().end_visit - 1));
+    const bool last = state.step == job_.training.steps;
+    if (due(job_.training.log_every) || last) log_step(report);
+    if (due(job_.validation.every_steps) || last) log_validation();
+    progress.update(state.step, last_note_);
+    const auto next = decide();
+    if (next != Next::go_on || last) checkpoint();
+    if (next == Next::stop && !last) {
+      job_.log.info(fmt::format("stopped behind step {}; the same command goes on from there", state.step));
+      return false;
+    }
+  }
+  progress.finish();
+  return true;
+}
+
+void TrainingLoop::log_step(const StepReport& report) {
+  const auto values = trainer_.metrics().reduced(job_.world.ranks);
+  const auto& state = trainer_.state();
+  const double elapsed = seconds(Clock::now() - last_log_);
+  Json line = {{"kind", "train"}, {"step", state.step}};
+  for (const auto& [name, value] : values) line[name] = value;
+  line["gradient_norm"] = report.gradient_norm;
+  line["learning_rate"] = report.learning_rate;
+  line["skipped_steps"] = state.skipped.size();
+  line["tokens"] = state.tokens_seen;
+  line["tokens_per_second"] = static_cast<double>(state.tokens_seen - tokens_at_last_log_) / std::max(elapsed, 1e-9);
+  folder_.append_metrics(line.dump());
+  last_note_ = note_of(values, 3);
+  trainer_.metrics().clear();
+  tokens_at_last_log_ = state.tokens_seen;
+  last_log_ = Clock::now();
+}
+
+void TrainingLoop::log_validation() {
+  if (job_.validation.every_steps == 0 || !job_.valid || job_.valid->size() == 0) return;
+  const auto begin = Clock::now();
+  const auto values = validate(trainer_, validation_);
+  Json line = {{"kind", "validation"}, {"step", trainer_.state().step}};
+  for (const auto& [name, value] : values) line[name] = value;
+  folder_.append_metrics(line.dump());
+  job_.log.info(fmt::format("step {}, validation: {}", trainer_.state().step, note_of(values, 16)));
+  last_log_ += Clock::now() - begin;  // tokens per second count training alone
+}
+
+void TrainingLoop::checkpoint() {
+  if (step_at_last_checkpoint_ == trainer_.state().step) return;
+  const auto begin = Clock::now();
+  save_checkpoint(folder_.writer(), trainer_, job_.identity);
+  step_at_last_checkpoint_ = trainer_.state().step;
+  last_checkpoint_ = Clock::now();
+  last_log_ += last_checkpoint_ - begin;
+}
+
+}  // namespace lsd::train

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The inside of a training run: its folder (rank 0 writes, the others follow) and the loop over steps.
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "lsd/core/run_dir.h"
+#include "lsd/train/training_run.h"
+#include "lsd/train/validation.h"
+
+namespace lsd::train {
+
+// The run directory as all ranks see it.
+class RunFolder {
+ public:
+  explicit RunFolder(const TrainingJob& job);
+
+  bool already_done() const { return done_; }
+  // Newest good one; every rank opens the same.
+  std::optional<io::Checkpoint> latest_checkpoint() const;
+  // The run goes on behind `step`: clears the state and metric lines that will be written again.
+  void start_from(std::int64_t step);
+  io::CheckpointWriter* writer() { return writer_ ? &*writer_ : nullptr; }
+  void append_metrics(const std::string& line);
+  // Runs `body` and notes DONE, STOPPED or FAILED in the end.
+  bool guarded(const std::function<bool()>& body);
+
+ private:
+  void commit(RunState state, const std::string& reason);
+
+  const TrainingJob& job_;
+  std::filesystem::path checkpoints_;
+  std::unique_ptr<RunDir> dir_;  // rank 0 only
+  std::optional<io::CheckpointWriter> writer_;
+  bool done_ = false;
+};
+
+class TrainingLoop {
+ public:
+  TrainingLoop(const TrainingJob& job, Trainer& trainer, RunFolder& folder);
+  bool run();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  enum class Next { go_on, checkpoint, stop };
+  Next decide();
+  void log_step(const StepReport& report);
+  void log_validation();
+  void checkpoint();
+  bool due(std::int64_t every) const { return every > 0 && trainer_.state().step % every == 0; }
+
+  const TrainingJob& job_;
+  Trainer& trainer_;
+  RunFolder& folder_;
+  ValidationOptions validation_;
+  Clock::time_point last_log_, last_checkpoint_;
+  std::int64_t tokens_at_last_log_, step_at_last_checkpoint_;
+  std::string last_note_;
+};
+
+}  // namespace lsd::train

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lsd/train/training_run.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "training_loop_internal.h"
+
+namespace lsd::train {
+namespace {
+
+// Sequences that a micro-batch has slots for: short ones beyond this wait for the next.
+constexpr std::int64_t kTokensPerSlot = 64;
+
+std::int64_t max_sequences(std::int64_t capacity) { return std::max<std::int64_t>(capacity / kTokensPerSlot, 8); }
+
+AdamWOptions adamw_options(const TrainingJob& job) {
+  return {.beta1 = job.optimizer.beta1,
+          .beta2 = job.optimizer.beta2,
+          .epsilon = job.optimizer.epsilon,
+          .weight_decay = job.optimizer.weight_decay,
+          .ema = job.ema};
+}
+
+TrainerOptions trainer_options(const TrainingJob& job) {
+  return {.learning_rate = {.peak = job.optimizer.learning_rate,
+                            .warmup_steps = job.optimizer.warmup_steps,
+                            .total_steps = job.training.steps,
+                            .final_fraction = job.optimizer.final_fraction},
+          .clip_norm = job.optimizer.clip_norm,
+          .seed = static_cast<std::uint32_t>(job.run.seed),
+          .activation = dtype_from_name(job.compute.activation),
+          .residual = dtype_from_name(job.compute.residual),
+          .recompute = recompute_from_name(job.compute.recompute),
+          .effective_time = job.effective_time,
+          .prepare = job.prepare};
+}
+
+// Weights to begin with: another run's, or a pure function of seed and parameter names.
+std::vector<float> initial_weights(const TrainingJob& job, const nn::ParameterStore& store) {
+  if (job.run.init_from.empty()) return store.initial_values(static_cast<std::uint32_t>(job.run.seed));
+  const auto checkpoint = io::open_checkpoint_at(job.run.init_from);
+  job.log.info("weights from " + checkpoint.path.string());
+  return with_context("while taking weights for run.init_from",
+                      [&] { return read_trained_weights(checkpoint, store); });
+}
+
+}  // namespace
+
+nn::Recompute recompute_from_name(const std::string& name) {
+  if (name == "none") return nn::Recompute::none;
+  if (name == "pointwise") return nn::Recompute::pointwise;
+  if (name == "block") return nn::Recompute::block;
+  throw UserError("unknown recompute '" + name + "'; use none, pointwise or block");
+}
+
+BatchShape batch_shape(const TrainingJob& job) {
+  return {.capacity = job.training.capacity,
+          .max_sequences = max_sequences(job.training.capacity),
+          .max_length = job.packing.max_length > 0 ? job.packing.max_length : job.training.capacity,
+          .token_dropout = job.content.token_dropout};
+}
+
+void check_job(const TrainingJob& job) {
+  const auto ranks = job.world.ranks.size();
+  if (job.training.micro_batches < ranks)
+    throw UserError(fmt::format("{} ranks are too many for training.micro_batches = {}: every rank needs one; start fewer "
+                                "ranks, or raise micro_batches and lower capacity",
+                                ranks, job.training.micro_batches));
+  if (job.global_moments && job.training.micro_batches != ranks)
+    throw UserError(fmt::format("model.moments = global needs one micro-batch per rank and step, but there are {} "
+                                "micro-batches and {} ranks; set training.micro_batches = {} and scale capacity",
+                                job.training.micro_batches, ranks, ranks));
+  if (job.packing.max_length > job.training.capacity)
+    throw UserError(fmt::format("data.max_length = {} exceeds training.capacity = {}: a sequence must fit into a "
+                                "micro-batch; lower the one or raise the other",
+                                job.packing.max_length, job.training.capacity));
+  if (job.optimizer.warmup_steps > job.training.steps)
+    throw UserError(fmt::format("optimizer.warmup_steps = {} exceeds training.steps = {}", job.optimizer.warmup_steps,
+                                job.training.steps));
+}
+
+MemoryPlan plan_of(TrainingJob& job) {
+  auto plan = plan_memory(job.world.backend, job.build,
+                          {.shape = batch_shape(job),
+                           .activation = dtype_from_name(job.compute.activation),
+                           .residual = dtype_from_name(job.compute.residual),
+                           .recompute = recompute_from_name(job.compute.recompute),
+                           .ema = job.ema});
+  plan.frozen_bytes = job.frozen_bytes;
+  return plan;
+}
+
+bool run_training(TrainingJob job) {
+  check_job(job);
+  const auto shape = batch_shape(job);
+  job.packing.capacity = shape.capacity;
+  job.packing.max_sequences = shape.max_sequences;
+  job.packing.seed = job.content.seed = job.order.seed = static_cast<std::uint32_t>(job.run.seed);
+  const auto plan = plan_of(job);
+  if (job.run.memory_plan) {
+    job.log.info(plan.text());
+    return true;
+  }
+  RunFolder folder(job);
+  if (folder.already_done()) return true;
+  return folder.guarded([&] {
+    auto& backend = job.world.backend;
+    backend.reserve_scratch(plan.scratch_bytes);
+    const auto model = job.build(backend);
+    OptimizerState optimizer(backend, model->parameters(), adamw_options(job));
+    ImportanceSampler sampler(job.sampling);
+    Trainer trainer(job.world, *model, optimizer, shape, trainer_options(job), plan.activation_bytes,
+                    job.draws_times ? &sampler : nullptr);
+    const auto checkpoint = folder.latest_checkpoint();
+    if (checkpoint)
+      restore_checkpoint(*checkpoint, trainer, job.identity);
+    else
+      optimizer.initialise(initial_weights(job, model->parameters()));
+    folder.start_from(trainer.state().step);
+    job.log.info(fmt::format("{} parameters, {} in one step on {}", human_count(static_cast<double>(plan.num_parameters)),
+                             human_bytes(static_cast<double>(plan.total_bytes())), backend.description()));
+    return TrainingLoop(job, trainer, folder).run();
+  });
+}
+
+}  // namespace lsd::train
