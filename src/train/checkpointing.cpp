@@ -127,6 +127,7 @@ std::filesystem::path save_checkpoint(io::CheckpointWriter* writer, Trainer& tra
     check(writer != nullptr, "rank 0 writes the checkpoint");
     writer->begin(trainer.state().step);
     write_arrays(*writer, trainer);
+    for (const auto& [name, arrays] : identity.files) writer->write(name, arrays);
     io::CheckpointState state;
     state.step = trainer.state().step;
     state.next_visit = trainer.state().end_visit;
@@ -184,10 +185,10 @@ std::vector<float> read_trained_weights(const io::Checkpoint& checkpoint, const 
   return read_parameter_block(ema != checkpoint.files.end() ? ema->second : checkpoint.model(), store);
 }
 
-io::Settings settings_of(const ConfigSchema& schema, const std::vector<std::string>& prefixes) {
+io::Settings settings_of(const ConfigSchema& schema, const std::vector<std::string>& under) {
   io::Settings settings;
   for (const auto& field : schema.fields())
-    if (std::any_of(prefixes.begin(), prefixes.end(), [&](const auto& p) { return field.name.starts_with(p); }))
+    if (std::any_of(under.begin(), under.end(), [&](const auto& key) { return field.name == key || field.name.starts_with(key + "."); }))
       settings[field.name] = schema.value_text(field);
   return settings;
 }

@@ -40,6 +40,7 @@ RunFolder::RunFolder(const TrainingJob& job)
   const auto opening = static_cast<Opening>(message.at(0));
   done_ = opening == Opening::done;
   if (!done_ && opening != Opening::ready) throw_as(opening, message.substr(1));
+  if (!done_ && job.on_folder) job.on_folder(job.run.directory);
   if (done_) job.log.info("this run is already done: " + job.run.directory);
 }
 
@@ -67,17 +68,12 @@ void RunFolder::commit(RunState state, const std::string& reason) {
   if (dir_) dir_->commit_state(state, reason);
 }
 
-bool RunFolder::guarded(const std::function<bool()>& body) {
-  try {
-    const bool done = body();
-    job_.world.ranks.barrier();
-    commit(done ? RunState::done : RunState::stopped,
-           done ? "all steps are done" : "stopped at a checkpoint; the same command goes on from there");
-    return done;
-  } catch (const Error& error) {
-    commit(RunState::failed, error.what());
-    throw;
-  }
+bool RunFolder::finish(const std::function<bool()>& body) {
+  const bool done = body();
+  job_.world.ranks.barrier();
+  commit(done ? RunState::done : RunState::stopped,
+         done ? "all steps are done" : "stopped at a checkpoint; the same command goes on from there");
+  return done;
 }
 
 }  // namespace lsd::train

@@ -107,7 +107,7 @@ void Trainer::draw_times(data::HostBatch& batch) const {
 void Trainer::run_micro_batch(data::StepBatches& batches, std::size_t index) {
   auto& batch = batches.micro_batches[index];
   draw_times(batch);
-  if (options_.prepare) options_.prepare(batch);
+  if (options_.prepare) options_.prepare(batch, false);
   const auto& views = device_batch_.upload(batch);
   shares_[index] = static_cast<float>(static_cast<double>(batch.num_residues) /
                                       static_cast<double>(std::max<std::int64_t>(batches.num_residues, 1)));
@@ -205,7 +205,7 @@ void Trainer::evaluate(data::HostBatch& batch, std::uint32_t seed, std::optional
       batch.sequence_time()[slot] = static_cast<float>(options_.effective_time(time));
       batch.sequence_weight()[slot] = 1.0F;
     }
-  if (options_.prepare) options_.prepare(batch);
+  if (options_.prepare) options_.prepare(batch, true);
   const auto& views = device_batch_.upload(batch);
   backend.pointwise().run(Fill{.y = metric_slots_});
   hooks_->last_micro_batch = false;

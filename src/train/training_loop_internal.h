@@ -26,8 +26,8 @@ class RunFolder {
   void start_from(std::int64_t step);
   io::CheckpointWriter* writer() { return writer_ ? &*writer_ : nullptr; }
   void append_metrics(const std::string& line);
-  // Runs `body` and notes DONE, STOPPED or FAILED in the end.
-  bool guarded(const std::function<bool()>& body);
+  // Runs `body` and notes DONE or STOPPED behind it; run_app notes FAILED.
+  bool finish(const std::function<bool()>& body);
 
  private:
   void commit(RunState state, const std::string& reason);

@@ -105,7 +105,7 @@ bool run_training(TrainingJob job) {
   }
   RunFolder folder(job);
   if (folder.already_done()) return true;
-  return folder.guarded([&] {
+  return folder.finish([&] {
     auto& backend = job.world.backend;
     backend.reserve_scratch(plan.scratch_bytes);
     const auto model = job.build(backend);

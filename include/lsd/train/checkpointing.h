@@ -28,6 +28,9 @@ struct RunIdentity {
   io::Settings settings;    // the options that decide results
   std::string config_text;  // all options
   std::map<std::string, std::string> fingerprints;  // "data", ...
+  // Further files of fixed content that every checkpoint carries (moments of the latents). The arrays' memory must live
+  // as long as the run.
+  std::map<std::string, std::vector<io::NamedArray>> files = {};
 };
 
 // Collective; rank 0 writes. Gives the checkpoint's path on rank 0.
@@ -59,7 +62,7 @@ Config config_from_settings(const io::Settings& settings, const std::string& pre
   return config;
 }
 
-// Keys and values of the fields whose name begins with one of `prefixes`.
-io::Settings settings_of(const ConfigSchema& schema, const std::vector<std::string>& prefixes);
+// Keys and values of the fields whose name is, or lies under, one of `under`.
+io::Settings settings_of(const ConfigSchema& schema, const std::vector<std::string>& under);
 
 }  // namespace lsd::train

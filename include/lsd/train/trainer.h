@@ -54,7 +54,7 @@ struct TrainerOptions {
   // Maps the schedule's t to the effective time that models read (diffusion).
   std::function<double(double)> effective_time = [](double t) { return t; };
   // Runs before a micro-batch goes to the device, in training and validation (stored latents).
-  std::function<void(const data::HostBatch&)> prepare = {};
+  std::function<void(const data::HostBatch&, bool validating)> prepare = {};
 };
 
 struct StepReport {

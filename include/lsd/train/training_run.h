@@ -39,13 +39,14 @@ struct TrainingJob {
   data::SampleOrderOptions order;
 
   BuildModel build;               // with memory for compute values and gradients
-  // Moves the weights of init_from into the block; the default reads the model file's arrays by name.
   bool ema = false;
   bool draws_times = false;       // one diffusion time per sequence
   ImportanceSampler::Kind sampling = ImportanceSampler::Kind::none;
   bool global_moments = false;
   std::function<double(double)> effective_time = [](double t) { return t; };
-  std::function<void(const data::HostBatch&)> prepare = {};
+  std::function<void(const data::HostBatch&, bool validating)> prepare = {};
+  // Called on every rank once the run directory is this run's own.
+  std::function<void(const std::filesystem::path&)> on_folder = {};
   std::size_t frozen_bytes = 0;   // for the memory plan
 };
 

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Trains a diffusion model on the frozen, standardised latents of an autoencoder.
+
+#include <string>
+
+#include "lsd/core/config_field.h"
+#include "lsd/models/denoiser.h"
+#include "lsd/tasks/runtime.h"
+#include "lsd/tasks/train_autoencoder.h"
+#include "lsd/train/train_config.h"
+
+namespace lsd::tasks {
+
+struct LatentsConfig {
+  std::string source = "recompute";
+  std::string autoencoder;
+  std::string dump, valid_dump;
+  std::string moments;
+  std::int64_t moment_micro_batches = 64;
+
+  static void visit(auto& self, auto&& field) {
+    field("source", self.source,
+          {.help = "recompute latents with the frozen encoder in every step, or read a stored dump", .choices = "recompute|stored"});
+    field("autoencoder", self.autoencoder,
+          {.help = "run directory or checkpoint of the autoencoder (recompute needs it)"});
+    field("dump", self.dump, {.help = "stored: folder of per-residue latents of the training split, specials included"});
+    field("valid_dump", self.valid_dump, {.help = "stored: the same for the validation split; empty: no validation"});
+    field("moments", self.moments,
+          {.help = "dump whose moments standardise the latents; empty: those of `dump`, or a pass over the training split"});
+    field("moment_micro_batches", self.moment_micro_batches,
+          {.help = "micro-batches that the pass for the moments looks at; 0: the whole split", .min = 0, .max = 1e9});
+  }
+  void validate() const;  // throws UserError
+};
+
+struct SamplingConfig {
+  std::string importance = "loss_rms";
+
+  static void visit(auto& self, auto&& field) {
+    field("importance", self.importance,
+          {.help = "importance sampling of the time t by the running loss, or none (uniform)", .choices = "loss_rms|none"});
+  }
+};
+
+struct TrainDiffusionConfig {
+  train::RunConfig run;
+  models::DenoiserConfig model;
+  LatentsConfig latents;
+  SamplingConfig sampling;
+  TrainDataConfig data;
+  train::OptimizerConfig optimizer;
+  train::TrainingConfig training;
+  train::ValidationConfig validation;
+  train::CheckpointConfig checkpoint;
+  train::ComputeConfig compute;
+
+  static void visit(auto& self, auto&& field) {
+    field.section("run", self.run);
+    field.section("model", self.model);
+    field.section("latents", self.latents);
+    field.section("sampling", self.sampling);
+    field.section("data", self.data);
+    field.section("optimizer", self.optimizer);
+    field.section("training", self.training);
+    field.section("validation", self.validation);
+    field.section("checkpoint", self.checkpoint);
+    field.section("compute", self.compute);
+  }
+};
+
+Outcome train_diffusion(const TrainDiffusionConfig& config, Runtime& runtime);
+
+}  // namespace lsd::tasks
