@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The denoiser together with where its clean latents come from, as one Model: the trainer sees no difference. Latents are
+// standardised per dimension, (z - mean) / deviation, before the denoiser sees them.
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "lsd/data/sequence_source.h"
+#include "lsd/io/checkpoint.h"
+#include "lsd/io/embedding_reader.h"
+#include "lsd/models/build_model.h"
+#include "lsd/train/training_run.h"
+
+namespace lsd::tasks {
+
+struct LatentMoments {
+  std::vector<double> mean, variance;  // [latent]
+};
+
+inline constexpr const char* kMomentsFile = "latents.safetensors";
+
+// A trained autoencoder from its run directory or checkpoint.
+struct FrozenEncoder {
+  io::Checkpoint checkpoint;
+  models::AutoencoderConfig config;
+  bool token_dropout = false;      // the inputs it was trained on were scaled so
+  std::string weights_fingerprint;
+};
+FrozenEncoder open_encoder(const std::filesystem::path& path);
+// With memory and weights; weights stay undefined while the backend is planning.
+std::unique_ptr<models::Autoencoder> build_encoder(const FrozenEncoder& frozen, Backend& backend, DType type);
+
+// Moments of the encoder's latents over the residues of the training split's first micro-batches, in record order.
+// Collective: micro-batches are shared, the result is the same on all ranks.
+LatentMoments compute_moments(const train::TrainingJob& job, const FrozenEncoder& frozen, std::int64_t micro_batches);
+
+// Rows of stored latents for one packed micro-batch, in the order of its rows.
+class StoredLatents {
+ public:
+  StoredLatents(const std::filesystem::path& folder, const data::SequenceSource& source);
+  std::int64_t width() const { return reader_.width(); }
+  const io::EmbeddingManifest& manifest() const { return reader_.manifest(); }
+  // Float32 values [rows, width]; rows without a sequence are 0.
+  void read(const data::HostBatch& batch, std::vector<float>& values) const;
+
+ private:
+  void append(std::span<const std::byte> bytes, float*& to) const;
+  io::EmbeddingReader reader_;
+};
+
+// Device memory that a stored batch goes to; shared between the model and the job's prepare hook.
+class StoredBatch {
+ public:
+  StoredBatch(Backend& backend, std::int64_t rows, std::int64_t width, DType type);
+  void upload(const StoredLatents& latents, const data::HostBatch& batch);
+  ConstTensorView view() const { return view_; }
+
+ private:
+  Backend& backend_;
+  DeviceMemory memory_;
+  TensorView view_;
+  std::vector<float> host_;
+  std::vector<BFloat16> rounded_;
+};
+
+class FrozenLatentsModel : public models::Model {
+ public:
+  // Exactly one of `encoder` and `stored` is there.
+  FrozenLatentsModel(Backend& backend, std::unique_ptr<models::Denoiser> denoiser,
+                     std::unique_ptr<models::Autoencoder> encoder, std::shared_ptr<StoredBatch> stored,
+                     const std::optional<LatentMoments>& moments);
+
+  nn::ParameterStore& parameters() override { return denoiser_->parameters(); }
+  models::LossCount loss_count() const override { return denoiser_->loss_count(); }
+  int metric_slots() const override { return denoiser_->metric_slots(); }
+  std::vector<models::MetricSpec> metrics() const override { return denoiser_->metrics(); }
+  void forward_backward(nn::StepContext& step, const models::Batch& batch, ConstTensorView share) override;
+  void evaluate(nn::StepContext& step, const models::Batch& batch, const models::EvaluateOptions& options) override;
+  ConstTensorView sequence_losses() const override { return denoiser_->sequence_losses(); }
+
+ private:
+  models::Batch with_latents(nn::StepContext& step, const models::Batch& batch) const;
+
+  std::unique_ptr<models::Denoiser> denoiser_;
+  std::unique_ptr<models::Autoencoder> encoder_;
+  std::shared_ptr<StoredBatch> stored_;
+  DeviceMemory affine_memory_;
+  TensorView scale_, shift_;
+};
+
+}  // namespace lsd::tasks

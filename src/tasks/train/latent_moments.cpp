@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cmath>
+
+#include "frozen_latents_internal.h"
+#include "lsd/train/validation.h"
+
+namespace lsd::tasks {
+namespace {
+
+// Count, sum and squared sum over all residues. Double holds them to far more digits than float32 latents have.
+struct Sums {
+  std::vector<double> values;  // count, then sums, then squared sums
+  explicit Sums(std::int64_t width) : values(static_cast<std::size_t>(1 + 2 * width)) {}
+  void add(float count, std::span<const float> mean, std::span<const float> variance) {
+    const auto width = mean.size();
+    values[0] += static_cast<double>(count);
+    for (std::size_t i = 0; i < width; ++i) {
+      const double mu = static_cast<double>(mean[i]), n = static_cast<double>(count);
+      values[1 + i] += n * mu;
+      values[1 + width + i] += n * (static_cast<double>(variance[i]) + mu * mu);
+    }
+  }
+  LatentMoments moments() const {
+    const auto width = (values.size() - 1) / 2;
+    LatentMoments out;
+    for (std::size_t i = 0; i < width; ++i) {
+      out.mean.push_back(values[1 + i] / values[0]);
+      out.variance.push_back(values[1 + width + i] / values[0] - out.mean[i] * out.mean[i]);
+    }
+    return out;
+  }
+};
+
+// One group of latents on the device.
+struct GroupMemory {
+  GroupMemory(Backend& backend, std::int64_t width) {
+    const auto padded = (width + 63) / 64 * 64;
+    memory = backend.allocate(static_cast<std::size_t>(64 + 2 * padded) * sizeof(float));
+    const TensorView all(memory.data(), DType::float32, Shape{64 + 2 * padded}, backend.device());
+    count = all.slice(0, 1);
+    mean = all.slice(64, width).reshaped(Shape{1, width});
+    variance = all.slice(64 + padded, width).reshaped(Shape{1, width});
+  }
+  DeviceMemory memory;
+  TensorView count, mean, variance;
+};
+
+void encode_and_measure(nn::StepContext& step, models::Autoencoder& encoder, const models::Batch& batch,
+                        const GroupMemory& group) {
+  const ArenaScope scope(step.arena);
+  const auto z = encoder.encode(step, batch);
+  step.backend.reduce().run(GroupMoments{
+      .z = z, .row_group = batch.residue_group, .count = group.count, .mean = group.mean, .variance = group.variance});
+}
+
+// Everything that one pass computes with.
+struct Pass {
+  Pass(Backend& backend, const train::TrainingJob& job, const FrozenEncoder& frozen, Arena activations)
+      : type(dtype_from_name(job.compute.activation)),
+        residual(dtype_from_name(job.compute.residual)),
+        encoder(build_encoder(frozen, backend, type)),
+        batch(backend, train::batch_shape(job)),
+        group(backend, encoder->latent_width()),
+        scalar_memory(backend.allocate(StepScalars::kSlots * sizeof(float))),
+        scalars(TensorView(scalar_memory.data(), DType::float32, Shape{StepScalars::kSlots}, backend.device())),
+        arena(std::move(activations)),
+        step{.backend = backend, .arena = arena, .scalars = scalars, .activation = type, .residual = residual} {}
+  DType type, residual;
+  std::unique_ptr<models::Autoencoder> encoder;
+  train::DeviceBatch batch;
+  GroupMemory group;
+  DeviceMemory scalar_memory;
+  StepScalars scalars;
+  Arena arena;
+  nn::StepContext step;
+};
+
+std::size_t planned_activations(const train::TrainingJob& job, const FrozenEncoder& frozen) {
+  auto& backend = job.world.backend;
+  backend.set_planning(true);
+  Pass pass(backend, job, frozen, Arena(backend.device()));
+  encode_and_measure(pass.step, *pass.encoder, pass.batch.views(), pass.group);
+  backend.set_planning(false);
+  backend.reserve_scratch(backend.planned_scratch_bytes());
+  return pass.arena.peak_bytes();
+}
+
+data::BatchLoader moment_loader(const train::TrainingJob& job, std::int64_t micro_batches) {
+  data::BatchLoaderOptions options;
+  const auto shape = train::batch_shape(job);
+  options.packing = job.packing;
+  options.packing.capacity = shape.capacity;
+  options.packing.max_sequences = shape.max_sequences;
+  options.packing.seed = train::validation_seed(static_cast<std::uint32_t>(job.run.seed));
+  options.content = job.content;
+  options.rank = job.world.ranks.rank();
+  options.ranks = job.world.ranks.size();
+  // Steps of a fixed number of micro-batches, so that the residues looked at do not depend on the ranks.
+  constexpr std::int64_t kAtOnce = 16;
+  options.micro_batches = micro_batches == 0 ? kAtOnce : std::min(kAtOnce, micro_batches);
+  const auto steps = micro_batches == 0 ? -1 : (micro_batches + options.micro_batches - 1) / options.micro_batches;
+  return {job.train, data::one_pass(*job.train, options, steps)};
+}
+
+}  // namespace
+
+LatentMoments compute_moments(const train::TrainingJob& job, const FrozenEncoder& frozen, std::int64_t micro_batches) {
+  auto& backend = job.world.backend;
+  Pass pass(backend, job, frozen, Arena(backend.allocate(planned_activations(job, frozen)), backend.device()));
+  const auto width = pass.encoder->latent_width();
+  Sums sums(width);
+  float count = 0.0F;
+  std::vector<float> mean(static_cast<std::size_t>(width)), variance(static_cast<std::size_t>(width));
+  auto loader = moment_loader(job, micro_batches);
+  while (auto step = loader.next()) {
+    for (const auto& batch : step->micro_batches) {
+      if (batch.sequences.empty()) continue;
+      encode_and_measure(pass.step, *pass.encoder, pass.batch.upload(batch), pass.group);
+      backend.copy_to_host(&count, pass.group.count);
+      backend.copy_to_host(mean.data(), pass.group.mean);
+      backend.copy_to_host(variance.data(), pass.group.variance);
+      backend.synchronize();
+      sums.add(count, mean, variance);
+    }
+    loader.recycle(std::move(*step));
+  }
+  job.world.ranks.all_reduce_sum(std::span<double>(sums.values));
+  if (sums.values[0] == 0.0) throw DataError("the training split holds no residues: the latents have no moments");
+  return sums.moments();
+}
+
+}  // namespace lsd::tasks
