@@ -12,15 +12,10 @@
 #include "lsd/io/checkpoint.h"
 #include "lsd/io/embedding_reader.h"
 #include "lsd/models/build_model.h"
+#include "lsd/train/latent_moments.h"
 #include "lsd/train/training_run.h"
 
 namespace lsd::tasks {
-
-struct LatentMoments {
-  std::vector<double> mean, variance;  // [latent]
-};
-
-inline constexpr const char* kMomentsFile = "latents.safetensors";
 
 // A trained autoencoder from its run directory or checkpoint.
 struct FrozenEncoder {
@@ -35,7 +30,7 @@ std::unique_ptr<models::Autoencoder> build_encoder(const FrozenEncoder& frozen, 
 
 // Moments of the encoder's latents over the residues of the training split's first micro-batches, in record order.
 // Collective: micro-batches are shared, the result is the same on all ranks.
-LatentMoments compute_moments(const train::TrainingJob& job, const FrozenEncoder& frozen, std::int64_t micro_batches);
+train::LatentMoments compute_moments(const train::TrainingJob& job, const FrozenEncoder& frozen, std::int64_t micro_batches);
 
 // Rows of stored latents for one packed micro-batch, in the order of its rows.
 class StoredLatents {
@@ -68,10 +63,10 @@ class StoredBatch {
 
 class FrozenLatentsModel : public models::Model {
  public:
-  // Exactly one of `encoder` and `stored` is there.
+  // Exactly one of `encoder` and `stored` is there. While planning the moments' values do not matter.
   FrozenLatentsModel(Backend& backend, std::unique_ptr<models::Denoiser> denoiser,
                      std::unique_ptr<models::Autoencoder> encoder, std::shared_ptr<StoredBatch> stored,
-                     const std::optional<LatentMoments>& moments);
+                     const train::LatentMoments& moments);
 
   nn::ParameterStore& parameters() override { return denoiser_->parameters(); }
   models::LossCount loss_count() const override { return denoiser_->loss_count(); }
@@ -87,8 +82,7 @@ class FrozenLatentsModel : public models::Model {
   std::unique_ptr<models::Denoiser> denoiser_;
   std::unique_ptr<models::Autoencoder> encoder_;
   std::shared_ptr<StoredBatch> stored_;
-  DeviceMemory affine_memory_;
-  TensorView scale_, shift_;
+  train::LatentStandardiser standardiser_;
 };
 
 }  // namespace lsd::tasks

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <cmath>
+#include <algorithm>
 
 #include "frozen_latents_internal.h"
 #include "lsd/train/validation.h"
@@ -20,12 +20,13 @@ struct Sums {
       values[1 + width + i] += n * (static_cast<double>(variance[i]) + mu * mu);
     }
   }
-  LatentMoments moments() const {
+  train::LatentMoments moments() const {
     const auto width = (values.size() - 1) / 2;
-    LatentMoments out;
+    train::LatentMoments out;
     for (std::size_t i = 0; i < width; ++i) {
-      out.mean.push_back(values[1 + i] / values[0]);
-      out.variance.push_back(values[1 + width + i] / values[0] - out.mean[i] * out.mean[i]);
+      const double mean = values[1 + i] / values[0];
+      out.mean.push_back(static_cast<float>(mean));
+      out.variance.push_back(static_cast<float>(values[1 + width + i] / values[0] - mean * mean));
     }
     return out;
   }
@@ -104,7 +105,7 @@ data::BatchLoader moment_loader(const train::TrainingJob& job, std::int64_t micr
 
 }  // namespace
 
-LatentMoments compute_moments(const train::TrainingJob& job, const FrozenEncoder& frozen, std::int64_t micro_batches) {
+train::LatentMoments compute_moments(const train::TrainingJob& job, const FrozenEncoder& frozen, std::int64_t micro_batches) {
   auto& backend = job.world.backend;
   Pass pass(backend, job, frozen, Arena(backend.allocate(planned_activations(job, frozen)), backend.device()));
   const auto width = pass.encoder->latent_width();

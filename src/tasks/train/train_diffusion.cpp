@@ -11,27 +11,12 @@
 namespace lsd::tasks {
 namespace {
 
-LatentMoments moments_of(const io::EmbeddingMoments& moments) { return {moments.mean, moments.variance()}; }
-
-std::optional<LatentMoments> moments_of_checkpoint(const train::TrainingJob& job, std::int64_t width) {
-  const auto checkpoint =
-      io::open_latest_checkpoint(std::filesystem::path(job.run.directory) / "checkpoints", io::OnDamage::fall_back);
-  if (!checkpoint) return std::nullopt;
-  LatentMoments moments;
-  const auto& file = checkpoint->file(kMomentsFile);
-  for (const auto& [name, values] : {std::pair{"mean", &moments.mean}, std::pair{"variance", &moments.variance}}) {
-    const auto array = file.require(name, io::ArrayType::float64, {width}).as<double>();
-    values->assign(array.begin(), array.end());
-  }
-  return moments;
-}
-
 // Everything that must live as long as the run.
 struct LatentSetup {
   std::optional<FrozenEncoder> encoder;
   std::unique_ptr<StoredLatents> train, valid;
   std::shared_ptr<StoredBatch> batch;
-  std::optional<LatentMoments> moments;
+  train::LatentMoments moments;
   std::int64_t width = 0;
 };
 
@@ -56,28 +41,22 @@ void open_latents(const TrainDiffusionConfig& config, train::TrainingJob& job, L
     setup.valid = std::make_unique<StoredLatents>(config.latents.valid_dump, *job.valid);
 }
 
+// Moments are part of the run: a resumed one takes those of its checkpoint.
 void find_moments(const TrainDiffusionConfig& config, train::TrainingJob& job, LatentSetup& setup) {
-  setup.moments = moments_of_checkpoint(job, setup.width);
-  if (setup.moments) return;
-  if (!config.latents.moments.empty()) {
-    setup.moments = moments_of(io::read_embedding_manifest(config.latents.moments).moments);
+  const auto checkpoint =
+      io::open_latest_checkpoint(std::filesystem::path(job.run.directory) / "checkpoints", io::OnDamage::fall_back);
+  if (checkpoint) {
+    setup.moments = train::read_latent_moments(*checkpoint, setup.width);
+  } else if (!config.latents.moments.empty()) {
+    setup.moments = train::moments_of(io::read_embedding_manifest(config.latents.moments));
   } else if (setup.train) {
-    setup.moments = moments_of(setup.train->manifest().moments);
+    setup.moments = train::moments_of(setup.train->manifest());
   } else {
     job.log.info("one pass over the training split for the moments of the latents");
     setup.moments = compute_moments(job, *setup.encoder, config.latents.moment_micro_batches);
   }
-  if (static_cast<std::int64_t>(setup.moments->mean.size()) != setup.width)
-    throw UserError(fmt::format("the moments have {} dimensions, the latents {}", setup.moments->mean.size(), setup.width));
-}
-
-// Moments travel with every checkpoint: whoever uses the model needs them.
-void keep_moments(train::TrainingJob& job, const LatentMoments& moments) {
-  const auto array = [](const char* name, const std::vector<double>& values) {
-    return io::NamedArray{name, io::ArrayType::float64, {static_cast<std::int64_t>(values.size())},
-                          std::as_bytes(std::span<const double>(values))};
-  };
-  job.identity.files[kMomentsFile] = {array("mean", moments.mean), array("variance", moments.variance)};
+  if (setup.moments.width() != setup.width)
+    throw UserError(fmt::format("the moments have {} dimensions, the latents {}", setup.moments.width(), setup.width));
 }
 
 train::BuildModel builder(const TrainDiffusionConfig& config, const LatentSetup& setup, std::int64_t rows) {
@@ -121,10 +100,12 @@ Outcome train_diffusion(const TrainDiffusionConfig& config, Runtime& runtime) {
     job.frozen_bytes = static_cast<std::size_t>(encoder->parameters().elements() *
                                                 size_of(dtype_from_name(config.compute.activation)));
   }
+  setup.moments = {std::vector<float>(static_cast<std::size_t>(setup.width)),
+                   std::vector<float>(static_cast<std::size_t>(setup.width), 1.0F)};
   if (!config.run.memory_plan) {
     train::check_job(job);
     find_moments(config, job, setup);
-    keep_moments(job, *setup.moments);
+    job.identity.files[train::kMomentsFile] = train::named_moments(setup.moments);
   }
   if (setup.train) {
     setup.batch = std::make_shared<StoredBatch>(*runtime.backend, config.training.capacity, setup.width,
