@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lsd/train/trainer.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "lsd/core/error.h"
+#include "support/expect_error.h"
+#include "train/tiny_training.h"
+
+namespace lsd::train {
+namespace {
+
+using testing::TinyRun;
+using testing::train_tiny;
+
+// Puts a NaN into the gradient of the steps [first, last] (counted from 1) on one rank.
+class FaultyModel : public models::Model {
+ public:
+  FaultyModel(std::unique_ptr<models::Model> model, std::int64_t micro_batches, std::int64_t first, std::int64_t last)
+      : model_(std::move(model)), micro_batches_(micro_batches), first_(first), last_(last) {}
+  nn::ParameterStore& parameters() override { return model_->parameters(); }
+  models::LossCount loss_count() const override { return model_->loss_count(); }
+  int metric_slots() const override { return model_->metric_slots(); }
+  std::vector<models::MetricSpec> metrics() const override { return model_->metrics(); }
+  void forward_backward(nn::StepContext& step, const models::Batch& batch, ConstTensorView share) override {
+    if (step.backend.planning()) return model_->forward_backward(step, batch, share);
+    const auto number = calls_++ / micro_batches_ + 1;
+    // Before backward, which adds to it: the gradients are summed over ranks while backward still runs.
+    if (number >= first_ && number <= last_)
+      parameters().grad_block().span<float>()[17] = std::numeric_limits<float>::quiet_NaN();
+    model_->forward_backward(step, batch, share);
+  }
+  void evaluate(nn::StepContext& step, const models::Batch& batch, const models::EvaluateOptions& options) override {
+    model_->evaluate(step, batch, options);
+  }
+
+ private:
+  std::unique_ptr<models::Model> model_;
+  std::int64_t micro_batches_, first_, last_, calls_ = 0;
+};
+
+TinyRun faulty_on_rank(int faulty_rank, std::int64_t per_rank, std::int64_t first, std::int64_t last) {
+  TinyRun run;
+  run.wrap = [=](std::unique_ptr<models::Model> model, int rank) -> std::unique_ptr<models::Model> {
+    if (rank != faulty_rank) return model;
+    return std::make_unique<FaultyModel>(std::move(model), per_rank, first, last);
+  };
+  return run;
+}
+
+double value_of(const std::vector<std::pair<std::string, double>>& values, const std::string& name) {
+  for (const auto& [key, value] : values)
+    if (key == name) return value;
+  throw InternalError("no metric " + name);
+}
+
+class TrainerRanks : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(TrainerRanks, LossesDoNotDependOnTheNumberOfRanks) {
+  TinyRun run;
+  run.variant = GetParam();
+  run.steps = 30;
+  run.capacity = 256;  // enough residues of each type: variances of a handful are ill-conditioned
+  run.learning_rate = 1e-3;
+  const auto alone = train_tiny(run, 1);
+  for (const int ranks : {2, 4}) {
+    SCOPED_TRACE(ranks);
+    const auto many = train_tiny(run, ranks);
+    for (std::size_t step = 0; step < alone[0].metrics.size(); ++step) {
+      for (std::size_t i = 0; i < alone[0].metrics[step].size(); ++i) {
+        const auto& [name, expected] = alone[0].metrics[step][i];
+        if (name == "accuracy") continue;
+        ASSERT_NEAR(many[0].metrics[step][i].second, expected, 1e-5 * std::abs(expected) + 1e-9)
+            << name << " of step " << step + 1;
+      }
+      EXPECT_EQ(many[0].gradient_norms[step], many[1].gradient_norms[step]) << "ranks decide from the same bits";
+    }
+    for (const auto& rank : many) EXPECT_EQ(rank.masters, many[0].masters) << "weights of ranks stay equal";
+  }
+}
+
+TEST_P(TrainerRanks, LearnsSomething) {
+  TinyRun run;
+  run.variant = GetParam();
+  run.steps = 60;
+  const auto result = train_tiny(run, 1)[0];
+  EXPECT_LT(value_of(result.metrics.back(), "loss_recon"), 0.97 * value_of(result.metrics.front(), "loss_recon"));
+}
+
+TEST_P(TrainerRanks, EveryGradientIsReportedFinal) {
+  TinyRun run;
+  run.variant = GetParam();
+  run.steps = 1;
+  run.bucket_elements = 256;
+  const auto result = train_tiny(run, 2)[0];
+  EXPECT_EQ(result.buckets_started_early, result.buckets);
+  EXPECT_GT(result.buckets, 10);
+}
+
+INSTANTIATE_TEST_SUITE_P(Variants, TrainerRanks, ::testing::Values("nm", "tn", "mlm"));
+
+TEST(Trainer, TheSameRunGivesTheSameBits) {
+  TinyRun run;
+  run.steps = 6;
+  EXPECT_EQ(train_tiny(run, 2)[0].masters, train_tiny(run, 2)[0].masters);
+}
+
+TEST(Trainer, OverfitsOneBatch) {
+  TinyRun run;
+  run.variant = "tn";  // no noise: reconstruction can be perfect
+  run.records = 6;
+  run.capacity = 256;
+  run.micro_batches = 1;
+  run.steps = 250;
+  run.learning_rate = 1e-2;
+  const auto result = train_tiny(run, 1)[0];
+  EXPECT_GT(value_of(result.metrics.back(), "accuracy"), 0.99);
+}
+
+TEST(Trainer, AGradientThatIsNotFiniteOnOneRankSkipsTheStepOnAll) {
+  const auto run = faulty_on_rank(1, 2, 3, 4);
+  const auto result = train_tiny(run, 2);
+  for (const auto& rank : result) {
+    EXPECT_EQ(rank.state.step, run.steps);
+    EXPECT_EQ(rank.state.optimizer_steps, run.steps - 2);
+    ASSERT_EQ(rank.state.skipped.size(), 2U);
+    EXPECT_EQ(rank.state.skipped[0].step, 3);
+    EXPECT_EQ(rank.state.skipped[1].step, 4);
+    EXPECT_LT(rank.state.skipped[0].end_visit, rank.state.end_visit) << "the data position goes on";
+    EXPECT_EQ(rank.state.skips_in_a_row, 0);
+    EXPECT_EQ(rank.masters, result[0].masters);
+    for (const float weight : rank.masters) ASSERT_TRUE(std::isfinite(weight));
+  }
+}
+
+TEST(Trainer, TenFaultyStepsInARowStopTheRunWithTheirNames) {
+  auto run = faulty_on_rank(0, 4, 2, 100);
+  run.steps = 50;
+  testing::expect_error<DataError>([&] { train_tiny(run, 1); }, {"10 steps in a row", "step 2 ", "step 11 ", "visits", "records"});
+}
+
+TEST(Trainer, GlobalMomentsEqualThoseOfTheWholeStep) {
+  TinyRun run;
+  run.moments = "global";
+  run.micro_batches = 2;
+  run.steps = 3;
+  const auto result = train_tiny(run, 2);
+  EXPECT_EQ(result[0].masters, result[1].masters);
+  run.moments = "micro_batch";
+  EXPECT_NE(train_tiny(run, 2)[0].masters, result[0].masters);
+}
+
+}  // namespace
+}  // namespace lsd::train
