@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Trained models with fixed weights, as later stages use them: the encoder of an autoencoder's checkpoint, and any
+// representation of a diffusion model on top of it. No gradients, no optimizer.
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "lsd/models/build_model.h"
+#include "lsd/models/representations.h"
+#include "lsd/train/device_batch.h"
+#include "lsd/train/latent_moments.h"
+
+namespace lsd::train {
+
+// The encoder of a run directory, a folder of checkpoints or one checkpoint.
+class FrozenEncoder {
+ public:
+  FrozenEncoder(Backend& backend, const std::filesystem::path& checkpoint, DType activation = DType::float32);
+
+  models::Autoencoder& model() const { return *model_; }
+  std::int64_t width() const { return model_->latent_width(); }
+  bool token_dropout() const { return token_dropout_; }     // its embeddings are scaled even without masks
+  DType activation() const { return activation_; }
+  DType residual() const { return residual_; }
+  const std::string& fingerprint() const { return fingerprint_; }  // of weights and options
+  std::size_t bytes() const;                                // of the weights on the device
+
+ private:
+  std::unique_ptr<models::Autoencoder> model_;
+  DType activation_;
+  DType residual_ = DType::float32;  // the residual stream's type in training
+  bool token_dropout_ = false;
+  std::string fingerprint_;
+};
+
+// A diffusion model with its moving-average weights and the moments it standardises with.
+class FrozenDenoiser {
+ public:
+  FrozenDenoiser(Backend& backend, const std::filesystem::path& checkpoint, const FrozenEncoder& encoder);
+
+  models::Denoiser& model() const { return *model_; }
+  models::NoiseSchedule schedule() const { return schedule_; }
+  const LatentStandardiser& standardiser() const { return *standardiser_; }
+  const std::string& fingerprint() const { return fingerprint_; }  // of weights, options and moments
+
+ private:
+  std::unique_ptr<models::Denoiser> model_;
+  std::optional<LatentStandardiser> standardiser_;
+  models::NoiseSchedule schedule_ = models::NoiseSchedule::cosine;
+  std::string fingerprint_;
+};
+
+// Tokens to per-row features: uploads a packed batch, encodes, standardises and maps where the representation asks for
+// it. Memory is planned at construction for one batch shape; nothing is allocated afterwards.
+class LatentRunner {
+ public:
+  // `denoiser` may be null for the encoder representation. `spec.schedule` is taken from the denoiser.
+  LatentRunner(Backend& backend, const FrozenEncoder& encoder, const FrozenDenoiser* denoiser,
+               models::RepresentationSpec spec, const BatchShape& shape, std::uint32_t noise_seed = 0);
+  ~LatentRunner();
+
+  // Features [capacity, width] in the activation type, on the device until the next run: raw latents for `encoder`,
+  // mapped back for `denoised`, else on the standardised scale.
+  ConstTensorView run(const data::HostBatch& batch);
+  const models::Batch& batch() const;  // of the last run, on the device
+  std::size_t memory_bytes() const;    // activations and scratch
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace lsd::train

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Features of whole sequences, packed in record order: what dumps and probes share. Which records stand together in a
+// batch depends on the range asked for alone, so the same range gives the same bits on any rank.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "lsd/data/packing.h"
+#include "lsd/tasks/dump_latents.h"
+#include "lsd/train/frozen_model.h"
+
+namespace lsd::tasks {
+
+// The frozen models of a FeatureConfig.
+struct FeatureModel {
+  FeatureModel(Backend& backend, const FeatureConfig& config);
+
+  train::FrozenEncoder encoder;
+  std::unique_ptr<train::FrozenDenoiser> denoiser;
+  models::RepresentationSpec spec;
+  std::uint32_t noise_seed = 0;
+
+  std::int64_t width() const { return encoder.width(); }
+  // Of every model that takes part.
+  const std::string& weights() const { return denoiser ? denoiser->fingerprint() : encoder.fingerprint(); }
+};
+
+// One packed batch on the host. Rows of the batch's sequences stand end to end, in record order.
+struct EmbeddedBatch {
+  const data::MicroBatchPlan& plan;
+  std::vector<float> rows;   // [plan.rows, width], when asked for
+  std::vector<float> means;  // [sequences, width], when asked for
+  std::vector<float> moment_mean, moment_variance;  // [width] over plan.residues residues
+};
+
+struct EmbedRequest {
+  bool rows = false, means = false;
+};
+
+class SequenceEmbedder {
+ public:
+  SequenceEmbedder(Backend& backend, const FeatureModel& model, const FeatureConfig& config,
+                   const data::SequenceSource& source);
+  ~SequenceEmbedder();
+
+  std::vector<data::MicroBatchPlan> plan(std::int64_t begin, std::int64_t end) const;
+  EmbeddedBatch run(const data::MicroBatchPlan& plan, const EmbedRequest& request);
+
+ private:
+  struct Device;
+  Device& device_for(std::int64_t rows);
+
+  Backend& backend_;
+  const FeatureModel& model_;
+  const data::SequenceSource& source_;
+  data::PackingOptions packing_;
+  std::int64_t longest_rows_ = 0;
+  std::unique_ptr<Device> usual_, long_;
+};
+
+}  // namespace lsd::tasks
