@@ -22,7 +22,7 @@ std::string fingerprint_of(const std::vector<float>& weights, const io::Settings
   checksum.add(std::as_bytes(std::span(weights)));
   std::string text(more);
   for (const auto& [key, value] : settings) {
-    if (key.starts_with("model.") || key == "masking.token_dropout") text += "|" + key + "=" + value;
+    if (key.starts_with("model.")) text += "|" + key + "=" + value;
   }
   checksum.add(std::as_bytes(std::span(text.data(), text.size())));
   return checksum_hex(checksum.value());
@@ -59,7 +59,7 @@ FrozenEncoder::FrozenEncoder(Backend& backend, const std::filesystem::path& chec
   models::set_parameters(*model_, backend, weights);
   token_dropout_ = model_->config().variant == "mlm" && setting_or(settings, "masking.token_dropout", "false") == "true";
   residual_ = dtype_from_name(setting_or(settings, "compute.residual", "float32"));
-  fingerprint_ = fingerprint_of(weights, settings, name_of(residual_));
+  fingerprint_ = checksum_hex(opened.model().checksum());
 }
 
 std::size_t FrozenEncoder::bytes() const {
@@ -70,10 +70,10 @@ FrozenDenoiser::FrozenDenoiser(Backend& backend, const std::filesystem::path& ch
   const auto opened = io::open_checkpoint_at(checkpoint);
   require_kind(opened, "model.schedule", "a diffusion model");
   const auto& settings = opened.state.config;
-  const auto trained_on = opened.state.fingerprints.find("encoder");
+  const auto trained_on = opened.state.fingerprints.find("autoencoder");
   if (trained_on != opened.state.fingerprints.end() && trained_on->second != encoder.fingerprint()) {
-    throw UserError(fmt::format("{} was trained on latents of another encoder (fingerprint {}, the one given has {}): give "
-                                "the autoencoder that its latents came from", opened.path.string(), trained_on->second,
+    throw UserError(fmt::format("{} was trained on latents of another autoencoder (fingerprint {}, the one given has {}): give "
+                                "the one that its latents came from", opened.path.string(), trained_on->second,
                                 encoder.fingerprint()));
   }
   const auto moments = read_latent_moments(opened, encoder.width());

@@ -26,7 +26,7 @@ class FrozenEncoder {
   bool token_dropout() const { return token_dropout_; }     // its embeddings are scaled even without masks
   DType activation() const { return activation_; }
   DType residual() const { return residual_; }
-  const std::string& fingerprint() const { return fingerprint_; }  // of weights and options
+  const std::string& fingerprint() const { return fingerprint_; }  // checksum of the weights' file
   std::size_t bytes() const;                                // of the weights on the device
 
  private:
