@@ -19,6 +19,9 @@ function(lsd_add_module name)
   target_link_libraries(lsd_${name} PRIVATE ${arg_LINK})
 endfunction()
 
+# What the thread sanitizer looks at: tests labelled tsan. A build with it makes only these.
+add_custom_target(lsd_tsan_tests)
+
 # lsd_add_tests(nn LINK lsd_nn ... [LABELS ...]): one program from all *_test.cpp of the calling folder, each test a
 # CTest entry of its own. Programs that need several ranks go through lsd_add_rank_test instead (name *_ranks.cpp).
 function(lsd_add_tests name)
@@ -34,6 +37,9 @@ function(lsd_add_tests name)
   target_link_libraries(lsd_${name}_tests PRIVATE lsd_compile_options lsd_test_support ${arg_LINK} GTest::gmock GTest::gtest_main)
   target_include_directories(lsd_${name}_tests PRIVATE "${PROJECT_SOURCE_DIR}/tests")
   gtest_discover_tests(lsd_${name}_tests TEST_PREFIX "${name}." DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT ${arg_TIMEOUT})
+  if("tsan" IN_LIST arg_LABELS)
+    add_dependencies(lsd_tsan_tests lsd_${name}_tests)
+  endif()
   # gtest_discover_tests flattens lists, so a test's several labels are set once the tests are known.
   set(labels_file "${CMAKE_CURRENT_BINARY_DIR}/lsd_${name}_labels.cmake")
   file(WRITE "${labels_file}" "set_tests_properties(\${lsd_${name}_tests_TESTS} PROPERTIES LABELS \"unit;${arg_LABELS}\")\n")

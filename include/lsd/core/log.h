@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What a run tells people: plain lines with a time and a level on stderr, and progress with rate and time left: a bar that
-// redraws itself on a terminal, a line every so often elsewhere. Only rank 0 speaks unless a line is a warning.
+// What a run tells people: plain lines with a time and a level on stderr, and progress with rate and time left: a bar
+// that redraws itself on a terminal, a line every so often elsewhere. Only rank 0 speaks unless a line is a warning.
 
 #include <chrono>
 #include <cstdint>
@@ -15,15 +15,15 @@ namespace lsd {
 class Log {
  public:
   struct Options {
-    bool quiet = false;    // warnings and errors only
-    bool root = true;      // whether this rank prints information and progress
+    bool quiet = false;  // warnings and errors only
+    bool root = true;    // whether this rank prints information and progress
     int rank = 0;
     int ranks = 1;
   };
   Log() : Log(Options{}) {}
   explicit Log(Options options);
   void info(std::string_view text) const;
-  void warn(std::string_view text) const;   // with the rank, when there are several
+  void warn(std::string_view text) const;  // with the rank, when there are several
   void error(std::string_view text) const;
   const Options& options() const { return options_; }
 
@@ -38,7 +38,7 @@ class Progress {
   Progress(const Log& log, std::string label, std::int64_t total, std::string unit, std::int64_t done = 0);
   ~Progress();
   void update(std::int64_t done, std::string_view note = {});  // note: "loss 2.31"
-  void finish();  // the last line, with the whole rate
+  void finish();                                               // the last line, with the whole rate
 
  private:
   struct State;

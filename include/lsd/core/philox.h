@@ -33,10 +33,9 @@ constexpr PhiloxWords philox4x32(PhiloxWords counter, std::uint32_t key0, std::u
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t product0 = std::uint64_t{0xD2511F53U} * counter.word[0];
     const std::uint64_t product1 = std::uint64_t{0xCD9E8D57U} * counter.word[2];
-    counter = {{static_cast<std::uint32_t>(product1 >> 32U) ^ counter.word[1] ^ key0,
-                static_cast<std::uint32_t>(product1),
-                static_cast<std::uint32_t>(product0 >> 32U) ^ counter.word[3] ^ key1,
-                static_cast<std::uint32_t>(product0)}};
+    counter = {
+        {static_cast<std::uint32_t>(product1 >> 32U) ^ counter.word[1] ^ key0, static_cast<std::uint32_t>(product1),
+         static_cast<std::uint32_t>(product0 >> 32U) ^ counter.word[3] ^ key1, static_cast<std::uint32_t>(product0)}};
     key0 += 0x9E3779B9U;
     key1 += 0xBB67AE85U;
   }
@@ -46,8 +45,9 @@ constexpr PhiloxWords philox4x32(PhiloxWords counter, std::uint32_t key0, std::u
 // Four words for elements 4 * element_block .. 4 * element_block + 3 of one visit.
 constexpr PhiloxWords random_words(RandomKey key, std::uint32_t element_block, std::uint64_t visit,
                                    std::uint32_t draw = 0) {
-  return philox4x32({{element_block, static_cast<std::uint32_t>(visit), static_cast<std::uint32_t>(visit >> 32U), draw}},
-                    key.seed, key.stream);
+  return philox4x32(
+      {{element_block, static_cast<std::uint32_t>(visit), static_cast<std::uint32_t>(visit >> 32U), draw}}, key.seed,
+      key.stream);
 }
 
 // The word of one element.
