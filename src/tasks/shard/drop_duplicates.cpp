@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <functional>
+
+#include "lsd/core/error.h"
+#include "shard_internal.h"
+
+namespace lsd::tasks::sharding {
+namespace {
+
+struct Key {
+  data::Digest digest;
+  std::uint64_t number;
+};
+
+struct Repeat {
+  std::uint64_t number;
+  std::uint64_t first;  // the record it repeats
+  friend auto operator<=>(const Repeat&, const Repeat&) = default;
+};
+
+template <class T>
+void append(std::vector<std::byte>& bytes, const T& value) {
+  const auto* begin = reinterpret_cast<const std::byte*>(&value);
+  bytes.insert(bytes.end(), begin, begin + sizeof(T));
+}
+
+template <class T>
+void for_each_in(const std::vector<std::vector<std::byte>>& messages, const std::function<void(const T&)>& use) {
+  for (const auto& message : messages) {
+    for (std::size_t at = 0; at < message.size(); at += sizeof(T)) {
+      T value;
+      std::memcpy(&value, message.data() + at, sizeof(T));
+      use(value);
+    }
+  }
+}
+
+std::size_t part_of(const ReadResult& result, std::uint64_t number) {
+  const auto& starts = result.part_starts;
+  // The last part that starts at or before the number; parts without records share their start with the next one.
+  return static_cast<std::size_t>(std::upper_bound(starts.begin(), starts.end() - 1, static_cast<std::int64_t>(number)) -
+                                  starts.begin() - 1);
+}
+
+using DigestOf = data::Digest (*)(const data::StoredRecord&);
+
+// The repeats among this rank's records, by number. Equal digests meet on one rank, chosen by the digest.
+std::vector<Repeat> find_repeats(const Job& job, const ReadResult& result, DigestOf digest_of) {
+  auto& ranks = job.runtime.ranks;
+  const auto size = static_cast<std::size_t>(ranks.size());
+  together(ranks, [&] {
+    const auto digests = result.entries.size() * sizeof(Key) * 4;  // sent, received, gathered, and room to grow
+    check_memory(job, result.store.bytes() + result.entries.capacity() * sizeof(Entry) + digests, "looking for duplicates");
+  });
+  std::vector<std::vector<std::byte>> outgoing(size);
+  for (auto& message : outgoing) message.reserve(result.entries.size() / size * sizeof(Key) * 9 / 8);
+  for (const auto& entry : result.entries) {
+    const auto digest = digest_of(data::RecordStore::at(entry.record));
+    append(outgoing[digest.low % size], Key{digest, entry.number});
+  }
+  const auto finder = data::make_memory_duplicate_finder();
+  for_each_in<Key>(ranks.all_to_all(outgoing), [&](const Key& key) { finder->add(key.digest, key.number); });
+  std::vector<std::vector<std::byte>> answers(size);
+  finder->finish([&](std::uint64_t repeat, std::uint64_t first) {
+    const auto rank = job.parts[part_of(result, repeat)].rank;
+    append(answers[static_cast<std::size_t>(rank)], Repeat{repeat, first});
+  });
+  std::vector<Repeat> repeats;
+  for_each_in<Repeat>(ranks.all_to_all(answers), [&](const Repeat& repeat) { repeats.push_back(repeat); });
+  std::sort(repeats.begin(), repeats.end());
+  return repeats;
+}
+
+void drop_repeats(const Job& job, ReadResult& result, const std::vector<Repeat>& repeats, data::Drop why) {
+  auto next = repeats.begin();
+  std::erase_if(result.entries, [&](const Entry& entry) {
+    if (next == repeats.end() || next->number != entry.number) return false;
+    ++next;
+    const auto residues = static_cast<std::int64_t>(data::RecordStore::at(entry.record).tokens.size());
+    result.tallies[job.parts[part_of(result, entry.number)].file].change_fate(why, residues);
+    return true;
+  });
+  check(next == repeats.end(), "every repeated record was found again on its rank");
+}
+
+// "a.fasta, record 12 ('P1'), line 96". Looks through the file again for the line: this happens once, on the way out.
+std::string place_of(const Job& job, const ReadResult& result, std::uint64_t number) {
+  const auto part = part_of(result, number);
+  const auto file = job.parts[part].file;
+  auto first_part = part;
+  while (first_part > 0 && job.parts[first_part - 1].file == file) --first_part;
+  const auto in_file = static_cast<std::int64_t>(number) - result.part_starts[first_part] + 1;
+  const auto& path = job.config.input.files[file];
+  if (job.files[file].bytes == 0) return fmt::format("{}, record {}", path, in_file);
+  data::FastaReader reader(path);
+  data::FastaRecord record;
+  while (reader.next(record) && record.number < in_file) {
+  }
+  return reader.place(record);
+}
+
+}  // namespace
+
+void drop_duplicate_ids(const Job& job, ReadResult& result) {
+  const auto& policy = job.config.records.duplicate_ids;
+  if (policy == "keep") return;
+  const auto repeats = find_repeats(job, result, [](const data::StoredRecord& record) { return data::digest_of(record.id); });
+  together(job.runtime.ranks, [&] {
+    if (policy != "reject" || repeats.empty()) return;
+    throw DataError(fmt::format("{}: the same id as {}; ids must differ: mend the file (was it given twice?), or choose "
+                                "--records.duplicate_ids=drop_record or keep",
+                                place_of(job, result, repeats.front().number), place_of(job, result, repeats.front().first)));
+  });
+  drop_repeats(job, result, repeats, data::Drop::duplicate_id);
+}
+
+void drop_duplicate_sequences(const Job& job, ReadResult& result) {
+  if (!job.config.records.dedupe) return;
+  const auto repeats = find_repeats(job, result, [](const data::StoredRecord& record) { return data::digest_of(record.tokens); });
+  drop_repeats(job, result, repeats, data::Drop::duplicate_sequence);
+}
+
+}  // namespace lsd::tasks::sharding

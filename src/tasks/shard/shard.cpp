@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lsd/tasks/shard.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <memory>
+#include <sstream>
+
+#include "lsd/core/atomic_file.h"
+#include "lsd/core/checksum.h"
+#include "lsd/core/config.h"
+#include "lsd/core/error.h"
+#include "lsd/core/run_dir.h"
+#include "lsd/data/shard_set.h"
+#include "shard_internal.h"
+
+namespace lsd::tasks {
+namespace {
+
+using namespace sharding;
+
+constexpr std::string_view kProgram = "lsd_shard_uniref50";
+
+bool reads_stream(const Job& job) {
+  return std::any_of(job.files.begin(), job.files.end(), [](const auto& file) { return file.bytes == 0; });
+}
+
+// Name, size, and the first and last MiB: cheap for files of any size, and another release or a file that is still being
+// downloaded shows.
+std::string identity_of_file(const std::string& path, const data::FastaFileInfo& info) {
+  constexpr std::uint64_t piece = 1 << 20;
+  std::string identity = fmt::format("{} {}", file_name_of(path), info.bytes);
+  if (info.bytes == 0) return identity;
+  std::ifstream file(path, std::ios::binary);
+  std::string bytes(piece, '\0');
+  for (const auto start : {std::uint64_t{0}, info.bytes - std::min(info.bytes, piece)}) {
+    file.clear();
+    file.seekg(static_cast<std::streamoff>(start));
+    file.read(bytes.data(), static_cast<std::streamsize>(piece));
+    identity += " " + checksum_hex(checksum64(std::string_view(bytes).substr(0, static_cast<std::size_t>(file.gcount()))));
+  }
+  return identity;
+}
+
+std::string make_fingerprint(const ShardConfig& config, const std::vector<data::FastaFileInfo>& files) {
+  std::string text = fmt::format("{} {} ", io::kShardFormat, io::kShardVersion) +
+                     config_fingerprint(config, {""}, {"input", "output", "memory"});
+  for (std::size_t i = 0; i < files.size(); ++i) text += "\n" + identity_of_file(config.input.files[i], files[i]);
+  return checksum_hex(checksum64(text));
+}
+
+std::vector<data::FastaFileInfo> inspect_files(const std::vector<std::string>& paths) {
+  if (paths.empty()) throw UserError("no input: name FASTA files with --input.files");
+  if (std::count(paths.begin(), paths.end(), "-") > 1) throw UserError("standard input ('-') can be read once only");
+  std::vector<data::FastaFileInfo> files;
+  for (const auto& path : paths) files.push_back(data::inspect_fasta(path));
+  return files;
+}
+
+// True when the folder holds this very set, finished and complete.
+bool is_finished(const Job& job, const RunDir& folder) {
+  if (folder.state() != RunState::done) return false;
+  if (reads_stream(job)) {
+    throw UserError(fmt::format("{} holds a finished shard set, and whether standard input holds the same data again cannot be "
+                                "known: choose another folder",
+                                folder.path().string()));
+  }
+  try {
+    for (const auto split : data::kSplits) data::open_shard_split(folder.path(), split);
+    return true;
+  } catch (const DataError& error) {
+    job.runtime.log.warn(fmt::format("the finished shard set is incomplete and is made again: {}", error.what()));
+    return false;
+  }
+}
+
+// Opens the output folder on rank 0; true on all ranks when there is nothing left to do.
+bool open_folder(const Job& job, std::unique_ptr<RunDir>& folder) {
+  auto& ranks = job.runtime.ranks;
+  std::int64_t finished = 0;
+  together(ranks, [&] {
+    if (!ranks.is_root()) return;
+    folder = std::make_unique<RunDir>(job.config.output.folder, kProgram, config_text(job.config), job.fingerprint, ranks.size());
+    finished = is_finished(job, *folder) ? 1 : 0;
+    if (finished != 0) return;
+    folder->clear_state();
+    std::filesystem::remove(folder->path() / io::kManifestName);  // written last: without it the set counts as unfinished
+  });
+  ranks.all_reduce_max({&finished, 1});
+  return finished != 0;
+}
+
+void print_lines(const Log& log, const std::string& table) {
+  std::istringstream lines(table);
+  for (std::string line; std::getline(lines, line);) log.info(line);
+}
+
+Outcome stop_early(const Job& job, RunDir* folder) {
+  job.runtime.ranks.barrier();
+  if (folder != nullptr) folder->commit_state(RunState::stopped, "asked to stop; the same command starts anew");
+  job.runtime.log.info("stopped as asked; the same command makes the set anew");
+  return Outcome::stopped;
+}
+
+void finish(const Job& job, const ReadResult& result, std::vector<io::ManifestSplit> splits, RunDir* folder, double seconds) {
+  const auto manifest = make_manifest(job, result, std::move(splits));
+  write_provenance(job, job.config.output.folder, seconds);
+  together(job.runtime.ranks, [&] {
+    if (folder == nullptr) return;
+    io::write_manifest(folder->path(), manifest);
+    folder->commit_state(RunState::done, fmt::format("{} records kept", sum_of(result.tallies).kept().records));
+  });
+  const auto& log = job.runtime.log;
+  print_lines(log, tally_table(sum_of(result.tallies)));
+  print_lines(log, split_table(manifest.splits));
+  log.info(fmt::format("wrote {} in {}", job.config.output.folder, human_duration(seconds)));
+}
+
+}  // namespace
+
+namespace sharding {
+
+Job prepare(const ShardConfig& config, Runtime& runtime) {
+  Job job{.config = config, .runtime = runtime};
+  together(runtime.ranks, [&] {
+    job.files = inspect_files(config.input.files);
+    if (runtime.ranks.is_root()) job.fingerprint = make_fingerprint(config, job.files);
+  });
+  job.fingerprint = runtime.ranks.broadcast_text(job.fingerprint);
+  job.parts = data::plan_input(job.files, runtime.ranks.size());
+  job.memory_limit = choose_memory_limit(config, runtime.ranks);
+  return job;
+}
+
+}  // namespace sharding
+
+void ShardConfig::Length::validate() const {
+  if (max != 0 && max < min) throw UserError(fmt::format("length.max = {} lies below length.min = {}", max, min));
+}
+
+void ShardConfig::Split::validate() const {
+  if (valid + test > 1)
+    throw UserError(fmt::format("split.valid = {} and split.test = {} are more than the whole", valid, test));
+}
+
+Outcome shard(const ShardConfig& config, Runtime& runtime) {
+  const auto start = std::chrono::steady_clock::now();
+  const auto job = prepare(config, runtime);
+  std::unique_ptr<RunDir> folder;  // on rank 0
+  if (open_folder(job, folder)) {
+    runtime.log.info(fmt::format("{} holds this shard set already, finished: nothing to do", config.output.folder));
+    return Outcome::done;
+  }
+  auto result = read_input(job);
+  if (result.stopped) return stop_early(job, folder.get());
+  drop_duplicate_ids(job, result);
+  drop_duplicate_sequences(job, result);
+  add_tallies(job, result);
+  const auto sum = sum_of(result.tallies);
+  if (sum.kept().records == 0) {
+    throw DataError(fmt::format("no record is left of {} read: look at the length filter and the policies\n{}", sum.read.records,
+                                tally_table(sum)));
+  }
+  auto splits = write_shards(job, result);
+  if (!splits) return stop_early(job, folder.get());
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  finish(job, result, std::move(*splits), folder.get(), seconds.count());
+  return Outcome::done;
+}
+
+}  // namespace lsd::tasks

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The steps of stage 1. Each is collective over the ranks unless said otherwise.
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lsd/data/duplicates.h"
+#include "lsd/data/record_policy.h"
+#include "lsd/data/record_store.h"
+#include "lsd/data/sharding.h"
+#include "lsd/io/shard_manifest.h"
+#include "lsd/tasks/shard.h"
+
+namespace lsd::tasks::sharding {
+
+// Runs `body` on every rank; when it throws on any, all ranks throw the error of the lowest such rank. So no rank is left
+// waiting in the next collective, and a message does not depend on who was first.
+template <class Body>
+void together(dist::HostCommunicator& ranks, Body&& body);
+
+// What is known before reading.
+struct Job {
+  const ShardConfig& config;
+  Runtime& runtime;
+  std::vector<data::FastaFileInfo> files;
+  std::vector<data::InputPart> parts;
+  std::string fingerprint;
+  std::uint64_t memory_limit = 0;  // bytes on this rank
+};
+
+// One stored record that is still in the running, and its place in the shuffled order.
+struct Entry {
+  std::uint64_t key = 0;
+  std::uint64_t number = 0;  // global
+  data::RecordStore::Handle record = nullptr;
+};
+
+struct ReadResult {
+  data::RecordStore store;
+  std::vector<Entry> entries;             // in order of record numbers
+  std::vector<data::FastaTally> tallies;  // [files], this rank's parts only
+  std::vector<std::int64_t> part_starts;  // global number of the first record of every part, and the end
+  bool stopped = false;
+};
+
+Job prepare(const ShardConfig& config, Runtime& runtime);
+// Reads this rank's parts. Only the numbering is collective.
+ReadResult read_input(const Job& job);
+void drop_duplicate_ids(const Job& job, ReadResult& result);
+void drop_duplicate_sequences(const Job& job, ReadResult& result);
+// Adds the tallies of all ranks, so that every rank holds the account of every file.
+void add_tallies(const Job& job, ReadResult& result);
+// Empty when the run was asked to stop.
+std::optional<std::vector<io::ManifestSplit>> write_shards(const Job& job, ReadResult& result);
+
+// Memory: refuses before the machine starts to swap.
+std::uint64_t choose_memory_limit(const ShardConfig& config, dist::HostCommunicator& ranks);
+void check_memory(const Job& job, std::uint64_t bytes, std::string_view what);
+
+io::ShardManifest make_manifest(const Job& job, const ReadResult& result, std::vector<io::ManifestSplit> splits);
+std::string tally_table(const data::FastaTally& tally);
+std::string split_table(const std::vector<io::ManifestSplit>& splits);
+std::string file_name_of(const std::string& path);  // without folder; "-" stays
+data::FastaTally sum_of(const std::vector<data::FastaTally>& tallies);
+void write_provenance(const Job& job, const std::filesystem::path& folder, double seconds);
+
+}  // namespace lsd::tasks::sharding
+
+#include "together_internal.h"
