@@ -154,6 +154,7 @@ Outcome shard(const ShardConfig& config, Runtime& runtime) {
     runtime.log.info(fmt::format("{} holds this shard set already, finished: nothing to do", config.output.folder));
     return Outcome::done;
   }
+  runtime.run_folder = config.output.folder;
   auto result = read_input(job);
   if (result.stopped) return stop_early(job, folder.get());
   drop_duplicate_ids(job, result);
