@@ -26,7 +26,10 @@ class StackRun {
     run_.activation = activation;
     run_.residual = residual;
     store_.allocate(*backend_, activation, true);
-    if (activation == DType::float32) return testing::randomise(store_, 0.25F, 11);
+    if (activation == DType::float32) {
+      testing::randomise(store_, 0.25F, 11);
+      return;
+    }
     ParameterStore wide;
     const TransformerStack unused(wide, "stack", shape(adaptive, layers));
     wide.allocate(*backend_, DType::float32, false);
