@@ -143,7 +143,8 @@ void LatentAutoencoder::forward_backward(nn::StepContext& step, const Batch& bat
   logits_of(step, batch, noised(step, batch, saved.z, row_time), &saved);
   reconstruction_loss(step, batch, row_time, saved.logits, true);
 
-  TensorView grad_z = step.arena.like(saved.z);
+  // Both losses' gradients are added in float32 and rounded once, to the stream's type.
+  TensorView grad_z = step.arena.allocate(step.residual, saved.z.shape());
   {
     const ArenaScope decoder_scope(step.arena);
     TensorView grad_noised = step.arena.allocate(step.residual, saved.z.shape());
@@ -158,10 +159,11 @@ void LatentAutoencoder::forward_backward(nn::StepContext& step, const Batch& bat
     }
     normalisation_.run(step, batch, saved.z, micro_batch_share, grad_clean, grad_z, metric(step, kNorm));
   }
-  latent_.backward_weight(step, grad_z, saved.encoded);
+  const auto grad_latent = nn::in_activation_type(step, grad_z);
+  latent_.backward_weight(step, grad_latent, saved.encoded);
   nn::report_final(step, latent_range_);
   TensorView grad_encoded = step.arena.like(saved.encoded);
-  latent_.backward_input(step, grad_z, grad_encoded);
+  latent_.backward_input(step, grad_latent, grad_encoded);
   encoder_.backward(step, batch, grad_encoded, saved.encoder);
   nn::report_final(step, encoder_.embedding_range());
 }
