@@ -20,7 +20,9 @@ using testing::PackedBatch;
 struct Case {
   std::string name, variant, norm = "univariate";
 };
-void PrintTo(const Case& each, std::ostream* out) { *out << each.name; }
+void PrintTo(const Case& each, std::ostream* out) {
+  *out << each.name;
+}
 
 class AutoencoderTest : public ::testing::TestWithParam<Case> {
  protected:

@@ -14,7 +14,8 @@ namespace lsd::testing {
 
 // Small sequences of every amino acid, some X (24), some repeated types.
 inline PackedBatch::Sequences sample_sequences() {
-  return {{4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 4, 4, 5}, {14, 15, 16, 17, 24, 18, 19, 5, 4}, {20, 21, 22, 23, 4, 5, 6}, {5}};
+  return {
+      {4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 4, 4, 5}, {14, 15, 16, 17, 24, 18, 19, 5, 4}, {20, 21, 22, 23, 4, 5, 6}, {5}};
 }
 
 inline models::AutoencoderConfig small_autoencoder(const std::string& variant) {

@@ -123,11 +123,10 @@ TEST_F(RepresentationTest, EncoderIsTheLatentItself) {
 
 TEST_F(RepresentationTest, NoisedInputOfAnExactDenoiserGivesTheLatentBackWhateverTheDraws) {
   for (const std::int64_t draws : {1, 3})
-    expect_equal(apply({.representation = Representation::denoised,
-                        .time = 0.5,
-                        .input = DenoiserInput::noised,
-                        .draws = draws}),
-                 z_);
+    expect_equal(
+        apply(
+            {.representation = Representation::denoised, .time = 0.5, .input = DenoiserInput::noised, .draws = draws}),
+        z_);
 }
 
 TEST_F(RepresentationTest, DrawsOfTheNoisedInputAreIndependent) {

@@ -90,10 +90,8 @@ TEST_F(LayerTest, AttentionGradientsMatchDifferences) {
       {.store = store_,
        .x_shape = {16, 16},
        .y_shape = {16, 16},
-       .forward =
-           [&](StepContext& step, ConstTensorView x, TensorView y) {
-             attention.forward(step, layout, x, attention.allocate(step, 16, false), y);
-           },
+       .forward = [&](StepContext& step, ConstTensorView x,
+                      TensorView y) { attention.forward(step, layout, x, attention.allocate(step, 16, false), y); },
        .backward =
            [&](StepContext& step, ConstTensorView x, ConstTensorView grad_y, TensorView grad_x) {
              const auto saved = attention.allocate(step, 16, true);
@@ -137,7 +135,8 @@ TEST_F(LayerTest, EmbeddingGradientsMatchDifferencesWithRowScale) {
   allocate(0.5F);
   const std::vector<std::int32_t> tokens{0, 3, 3, 1, 4, 2, 3};
   const std::vector<float> scale{1.0F, 0.5F, 2.0F, 1.0F, 0.0F, 1.0F, 1.0F};
-  const ConstTensorView token_view(tokens.data(), DType::int32, Shape{7}), scale_view(scale.data(), DType::float32, Shape{7});
+  const ConstTensorView token_view(tokens.data(), DType::int32, Shape{7}),
+      scale_view(scale.data(), DType::float32, Shape{7});
   auto step = run_.context();
   std::vector<float> y(28);
   auto weights = testing::random_values(28, 1.0F, 2);

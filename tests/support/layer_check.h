@@ -18,12 +18,16 @@ struct LayerUnderTest {
   std::function<void(nn::StepContext&, ConstTensorView x, ConstTensorView grad_y, TensorView grad_x)> backward;
 };
 
-inline TensorView view_of(std::vector<float>& values, Shape shape) { return {values.data(), DType::float32, shape}; }
+inline TensorView view_of(std::vector<float>& values, Shape shape) {
+  return {values.data(), DType::float32, shape};
+}
 
-inline void expect_layer_gradients_match(ModelStep& run, const LayerUnderTest& layer, GradientTolerance tolerance = {}) {
+inline void expect_layer_gradients_match(ModelStep& run, const LayerUnderTest& layer,
+                                         GradientTolerance tolerance = {}) {
   const auto x_count = static_cast<std::size_t>(layer.x_shape.elements());
   const auto y_count = static_cast<std::size_t>(layer.y_shape.elements());
-  auto x = random_values(x_count, 1.0F, 1), y = std::vector<float>(y_count), grad_x = std::vector<float>(x_count, 99.0F);
+  auto x = random_values(x_count, 1.0F, 1), y = std::vector<float>(y_count),
+       grad_x = std::vector<float>(x_count, 99.0F);
   auto weights = random_values(y_count, 1.0F, 2);
   auto step = run.context();
   const auto loss = [&] {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// A packed micro-batch in host memory, built from sequences of residue tokens: <cls> and <eos> are added, the rows behind
-// the last sequence are dead. For tests of models on host backends.
+// A packed micro-batch in host memory, built from sequences of residue tokens: <cls> and <eos> are added, the rows
+// behind the last sequence are dead. For tests of models on host backends.
 
 #include <algorithm>
 #include <cstdint>
