@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lsd/train/training_run.h"
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "lsd/core/atomic_file.h"
+#include "lsd/core/run_dir.h"
+#include "support/expect_error.h"
+#include "support/temporary_folder.h"
+#include "train/tiny_training.h"
+
+namespace lsd::train {
+namespace {
+
+using testing::expect_error;
+using testing::TemporaryFolder;
+using testing::TinyRun;
+
+struct TinyJob {
+  std::string variant = "nm";
+  std::int64_t steps = 12, stop_after = 0, checkpoint_every = 4;
+  double learning_rate = 3e-3;
+  std::string init_from = {};
+  StopSignal* stop = nullptr;
+  std::function<void(const data::HostBatch&, bool)> prepare = {};
+};
+
+bool run_rank(const TinyJob& setup, const std::filesystem::path& folder, dist::HostCommunicator& ranks) {
+  const auto backend = backends::make_reference_backend();
+  const auto collectives = ranks.size() == 1 ? dist::make_single_collectives(*backend)
+                                             : dist::make_staged_collectives(*backend, ranks.duplicate());
+  const Log log({.quiet = true});
+  StopSignal own;
+  TrainingJob job{.world = {ranks, *collectives, *backend}, .log = log, .stop = setup.stop ? *setup.stop : own};
+  job.program = "test";
+  job.identity.settings = {{"model.variant", setup.variant}, {"learning_rate", std::to_string(setup.learning_rate)}};
+  job.fingerprint = setup.variant + std::to_string(setup.learning_rate);
+  job.identity.fingerprints = {{"data", "tiny"}};
+  job.optimizer.learning_rate = setup.learning_rate;
+  job.optimizer.warmup_steps = 3;
+  job.training = {.steps = setup.steps, .capacity = 128, .micro_batches = 4, .log_every = 3};
+  job.validation = {.every_steps = 5, .micro_batches = 2, .times = {0.0, 0.5}};
+  job.checkpoint = {.every_steps = setup.checkpoint_every, .every_minutes = 0, .keep_last = 2};
+  job.run.directory = folder.string();
+  job.run.stop_after = setup.stop_after;
+  job.run.init_from = setup.init_from;
+  job.packing.max_length = 32;
+  if (setup.variant == "mlm") job.content.masking = data::MaskingOptions{};
+  job.train = testing::tiny_source();
+  job.valid = testing::tiny_source(10, 77);
+  TinyRun tiny;
+  tiny.variant = setup.variant;
+  job.build = testing::tiny_builder(tiny, ranks.rank());
+  job.prepare = setup.prepare;
+  return run_training(std::move(job));
+}
+
+bool run(const TinyJob& setup, const std::filesystem::path& folder, int ranks = 1) {
+  auto communicators = dist::make_thread_communicators(ranks);
+  std::vector<std::exception_ptr> failures(communicators.size());
+  std::vector<std::thread> threads;
+  std::vector<char> done(communicators.size());
+  for (std::size_t rank = 0; rank < communicators.size(); ++rank)
+    threads.emplace_back([&, rank] {
+      try {
+        done[rank] = run_rank(setup, folder, *communicators[rank]);
+      } catch (...) {
+        failures[rank] = std::current_exception();
+      }
+    });
+  for (auto& thread : threads) thread.join();
+  for (const auto& failure : failures)
+    if (failure) std::rethrow_exception(failure);
+  return done[0] != 0;
+}
+
+// Metric lines without what a clock decides.
+std::vector<std::string> metrics(const std::filesystem::path& folder) {
+  std::vector<std::string> lines;
+  std::ifstream file(folder / "metrics.jsonl");
+  for (std::string line; std::getline(file, line);) {
+    auto record = nlohmann::ordered_json::parse(line);
+    record.erase("tokens_per_second");
+    lines.push_back(record.dump());
+  }
+  return lines;
+}
+
+// The bytes of the last checkpoint.
+std::vector<std::string> final_files(const std::filesystem::path& folder) {
+  const auto checkpoint = io::open_checkpoint_at(folder);
+  std::vector<std::string> files;
+  for (const auto& [name, file] : checkpoint.files) files.push_back(name + read_text_file(checkpoint.path / name));
+  files.push_back(checkpoint.state.extra_json);
+  return files;
+}
+
+void expect_same_end(const std::filesystem::path& a, const std::filesystem::path& b) {
+  EXPECT_EQ(metrics(a), metrics(b));
+  EXPECT_TRUE(final_files(a) == final_files(b)) << "checkpoints differ";
+}
+
+class ResumeTest : public ::testing::TestWithParam<std::tuple<std::string, int>> {};
+
+TEST_P(ResumeTest, AStoppedRunEndsBitForBitLikeOneThatNeverStopped) {
+  const auto& [variant, ranks] = GetParam();
+  const TemporaryFolder folder;
+  TinyJob setup{.variant = variant};
+  EXPECT_TRUE(run(setup, folder / "whole", ranks));
+  for (const int stop : {2, 5, 8}) {  // 2 and 8: between two metric lines
+    setup.stop_after = stop;
+    EXPECT_FALSE(run(setup, folder / "cut", ranks));
+    EXPECT_TRUE(std::filesystem::exists(folder / "cut/STOPPED"));
+  }
+  setup.stop_after = 0;
+  EXPECT_TRUE(run(setup, folder / "cut", ranks));
+  EXPECT_TRUE(std::filesystem::exists(folder / "cut/DONE"));
+  EXPECT_FALSE(std::filesystem::exists(folder / "cut/STOPPED"));
+  expect_same_end(folder / "whole", folder / "cut");
+}
+
+INSTANTIATE_TEST_SUITE_P(Variants, ResumeTest,
+                         ::testing::Combine(::testing::Values("nm", "tn", "mlm"), ::testing::Values(1, 2)));
+
+TEST(TrainingRun, AKilledRunGoesOnFromItsLastCheckpoint) {
+  const TemporaryFolder folder;
+  TinyJob setup;
+  EXPECT_TRUE(run(setup, folder / "whole"));
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    int calls = 0;
+    setup.prepare = [&calls](const data::HostBatch&, bool validating) {
+      if (!validating && ++calls == 4 * 9 + 2) ::raise(SIGKILL);  // within step 10: behind the metrics line of step 9
+    };
+    run(setup, folder / "killed");
+    ::_exit(1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFSIGNALED(status));
+  EXPECT_FALSE(std::filesystem::exists(folder / "killed/DONE"));
+  EXPECT_EQ(io::open_checkpoint_at(folder / "killed").state.step, 8);
+  EXPECT_TRUE(run(setup, folder / "killed"));
+  expect_same_end(folder / "whole", folder / "killed");
+}
+
+TEST(TrainingRun, AFinishedRunIsLeftAlone) {
+  const TemporaryFolder folder;
+  TinyJob setup;
+  EXPECT_TRUE(run(setup, folder / "run"));
+  const auto before = final_files(folder / "run");
+  setup.prepare = [](const data::HostBatch&, bool) { FAIL() << "nothing is trained again"; };
+  EXPECT_TRUE(run(setup, folder / "run"));
+  EXPECT_TRUE(final_files(folder / "run") == before);
+}
+
+TEST(TrainingRun, AStopSignalEndsItAtACheckpoint) {
+  const TemporaryFolder folder;
+  StopSignal stop;
+  TinyJob setup{.stop = &stop};
+  int calls = 0;
+  setup.prepare = [&](const data::HostBatch&, bool validating) {
+    if (!validating && ++calls == 4 * 6 + 1) stop.request();
+  };
+  EXPECT_FALSE(run(setup, folder / "run"));
+  EXPECT_EQ(io::open_checkpoint_at(folder / "run").state.step, 7);
+}
+
+TEST(TrainingRun, AFolderOfAnotherRunIsRefused) {
+  const TemporaryFolder folder;
+  TinyJob setup{.steps = 4};
+  EXPECT_TRUE(run(setup, folder / "run"));
+  const auto before = final_files(folder / "run");
+  setup.learning_rate = 1e-4;
+  expect_error<UserError>([&] { run(setup, folder / "run", 2); }, {"another run"});
+  EXPECT_TRUE(final_files(folder / "run") == before);
+}
+
+void flip_byte(const std::filesystem::path& file) {
+  std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
+  stream.seekg(-5, std::ios::end);
+  const auto byte = static_cast<char>(stream.get() ^ 0x10);
+  stream.seekp(-5, std::ios::end);
+  stream.put(byte);
+}
+
+TEST(TrainingRun, ADamagedCheckpointGivesWayToTheOneBefore) {
+  const TemporaryFolder folder;
+  TinyJob setup;
+  EXPECT_TRUE(run(setup, folder / "whole"));
+  setup.stop_after = 9;
+  EXPECT_FALSE(run(setup, folder / "run"));  // checkpoints of steps 8 and 9
+  flip_byte(io::open_checkpoint_at(folder / "run").path / kOptimizerFile);
+  setup.stop_after = 0;
+  EXPECT_TRUE(run(setup, folder / "run"));
+  expect_same_end(folder / "whole", folder / "run");
+}
+
+TEST(TrainingRun, InitFromTakesTheWeightsAndNothingElse) {
+  const TemporaryFolder folder;
+  TinyJob setup{.steps = 8};
+  EXPECT_TRUE(run(setup, folder / "first"));
+  TinyJob next{.steps = 4, .checkpoint_every = 1, .learning_rate = 0.0, .init_from = (folder / "first").string()};
+  EXPECT_TRUE(run(next, folder / "second"));
+  const auto first = io::open_checkpoint_at(folder / "first"), second = io::open_checkpoint_at(folder / "second");
+  for (const auto& array : first.model().arrays()) {
+    const auto& other = second.model().require(array.name, array.type, array.shape);
+    EXPECT_TRUE(std::ranges::equal(array.bytes, other.bytes)) << array.name << " moved at learning rate 0";
+  }
+  EXPECT_EQ(second.state.step, 4);
+  TinyJob other{.variant = "mlm", .steps = 4, .init_from = (folder / "first").string()};
+  expect_error<DataError>([&] { run(other, folder / "third"); }, {"init_from"});
+}
+
+TEST(TrainingRun, KeepsTheLastCheckpointsOnly) {
+  const TemporaryFolder folder;
+  EXPECT_TRUE(run({.checkpoint_every = 1}, folder / "run"));
+  int found = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder / "run/checkpoints")) found += entry.is_directory();
+  EXPECT_EQ(found, 2);
+}
+
+TEST(TrainingRun, RefusesMoreRanksThanMicroBatches) {
+  const TemporaryFolder folder;
+  expect_error<UserError>([&] { run({}, folder / "run", 5); }, {"5 ranks", "micro_batches = 4"});
+}
+
+TEST(TrainingRun, ValidationDrawsAreTheSameEveryTimeAndForAnyRanks) {
+  const TemporaryFolder folder;
+  TinyJob setup{.steps = 10, .learning_rate = 0.0};
+  EXPECT_TRUE(run(setup, folder / "one"));
+  EXPECT_TRUE(run(setup, folder / "two", 2));
+  std::vector<nlohmann::json> lines;
+  for (const auto& name : {"one", "two"})
+    for (const auto& line : metrics(folder / name))
+      if (auto record = nlohmann::json::parse(line); record["kind"] == "validation") lines.push_back(record);
+  ASSERT_EQ(lines.size(), 4U);  // steps 5 and 10, each
+  for (const auto& [key, value] : lines[0].items()) {
+    if (!value.is_number_float()) continue;
+    for (const auto& line : lines) EXPECT_NEAR(line[key].get<double>(), value.get<double>(), 1e-6) << key;
+  }
+  EXPECT_TRUE(lines[0].contains("accuracy@0.5"));
+}
+
+}  // namespace
+}  // namespace lsd::train
