@@ -6,6 +6,7 @@
 #include <cmath>
 #include <optional>
 
+#include "dump_into_internal.h"
 #include "dump_parts_internal.h"
 #include "lsd/core/atomic_file.h"
 #include "lsd/core/config.h"
@@ -20,6 +21,7 @@ namespace lsd::tasks {
 namespace {
 
 constexpr std::string_view kProgram = "lsd_dump_latents";
+constexpr std::int64_t kTokensPerMeansPart = 1 << 18;  // of a probe's cache: tasks are small, so that ranks find work
 
 io::EmbeddingIdentity identity_of(const DumpLatentsConfig& config, const FeatureModel& model, const NamedSource& source) {
   const auto kind = io::embedding_kind_from_name(config.output.mode);
@@ -42,7 +44,8 @@ io::EmbeddingIdentity identity_of(const DumpLatentsConfig& config, const Feature
 
 class LatentDump {
  public:
-  LatentDump(const DumpLatentsConfig& config, Runtime& runtime)
+  // Without a folder in the config, one named by the identity under `parent`.
+  LatentDump(const DumpLatentsConfig& config, const std::filesystem::path& parent, Runtime& runtime)
       : config_(config),
         runtime_(runtime),
         model_(*runtime.backend, config.features),
@@ -50,9 +53,12 @@ class LatentDump {
         identity_(identity_of(config, model_, source_)),
         parts_(plan_parts(*source_.sequences, config.output.tokens_per_part)),
         embedder_(*runtime.backend, model_, config.features, *source_.sequences),
-        folder_(config.output.directory) {}
+        folder_(parent.empty() ? std::filesystem::path(config.output.directory) : parent / identity_.fingerprint()) {}
+
+  const std::filesystem::path& folder() const { return folder_; }
 
   Outcome run() {
+    if (is_done()) return Outcome::done;
     open_folder();
     const auto missing = find_missing();
     announce(missing);
@@ -64,6 +70,21 @@ class LatentDump {
   }
 
  private:
+  // A finished dump of the same identity with all its parts: nothing to do.
+  bool is_done() const {
+    std::int64_t done = 0;
+    if (runtime_.ranks.is_root() && io::has_embedding_manifest(folder_)) {
+      try {
+        done = io::EmbeddingReader(folder_).manifest().identity.fingerprint() == identity_.fingerprint() ? 1 : 0;
+      } catch (const DataError& error) {
+        runtime_.log.warn(fmt::format("the dump is damaged and will be mended: {}", error.what()));
+      }
+    }
+    runtime_.ranks.all_reduce_max(std::span(&done, 1));
+    if (done != 0) runtime_.log.info(fmt::format("{} is finished already", folder_.string()));
+    return done != 0;
+  }
+
   void open_folder() {
     if (runtime_.ranks.is_root()) {
       run_dir_.emplace(folder_, kProgram, config_text(config_), identity_.fingerprint(), runtime_.ranks.size());
@@ -260,7 +281,18 @@ class LatentDump {
 
 Outcome dump_latents(const DumpLatentsConfig& config, Runtime& runtime) {
   check(runtime.backend != nullptr, "dumping needs a backend");
-  return LatentDump(config, runtime).run();
+  return LatentDump(config, {}, runtime).run();
+}
+
+std::optional<std::filesystem::path> dump_means(const FeatureConfig& features, const std::string& task_file,
+                                                const std::filesystem::path& parent, Runtime& runtime) {
+  DumpLatentsConfig config{.features = features};
+  config.input.task = task_file;
+  config.output.mode = "means";
+  config.output.tokens_per_part = kTokensPerMeansPart;
+  LatentDump dump(config, parent, runtime);
+  if (dump.run() == Outcome::stopped) return std::nullopt;
+  return dump.folder();
 }
 
 }  // namespace lsd::tasks

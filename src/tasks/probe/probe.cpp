@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lsd/tasks/probe.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+
+#include "../dump/dump_into_internal.h"
+#include "lsd/core/config.h"
+#include "lsd/core/error.h"
+#include "lsd/core/run_dir.h"
+#include "lsd/data/task_reader.h"
+#include "lsd/io/embedding_reader.h"
+#include "lsd/models/representations.h"
+#include "probe_evaluation_internal.h"
+
+namespace lsd::tasks {
+namespace {
+
+constexpr std::string_view kProgram = "lsd_probe";
+
+std::string stem_of(const std::filesystem::path& file) {
+  auto name = file.filename();
+  while (name.has_extension()) name = name.stem();
+  return name.string();
+}
+
+// The name of the last folder that says something: runs/nm/checkpoints -> nm.
+std::string model_name(const ProbeConfig& config) {
+  if (!config.run.model.empty()) return config.run.model;
+  auto path = std::filesystem::path(config.features.autoencoder).lexically_normal();
+  while (path.has_filename() == false || path.filename().string().starts_with("checkpoint")) path = path.parent_path();
+  return path.filename().string();
+}
+
+class ProbeRun {
+ public:
+  ProbeRun(const ProbeConfig& config, Runtime& runtime)
+      : config_(config), runtime_(runtime), folder_(config.run.directory), task_(read_task(config)) {}
+
+  Outcome run() {
+    open_folder();
+    report_task();
+    if (config_.sweep.baselines) run_baselines();
+    for (const auto& features : feature_configs()) {
+      if (runtime_.stop.requested() || !run_features(features)) return end(RunState::stopped, "stopped between two results");
+    }
+    return end(RunState::done, "all results are written");
+  }
+
+ private:
+  static data::Task read_task(const ProbeConfig& config) {
+    return data::read_task(config.task.file, {.kind = data::task_kind_from_name(config.task.kind),
+                                              .classes = config.task.classes,
+                                              .allow_shared_sequences = config.task.allow_shared_sequences});
+  }
+
+  void open_folder() {
+    if (runtime_.ranks.is_root()) {
+      // Further representations, times, heads and seeds may join the same folder.
+      const auto fingerprint = config_fingerprint(config_, {"task", "features", "head"}, {"features.representation", "features.time"});
+      run_dir_.emplace(folder_, kProgram, config_text(config_), fingerprint, runtime_.ranks.size());
+      run_dir_->clear_state();
+    }
+    runtime_.ranks.barrier();
+    runtime_.run_folder = folder_;
+  }
+
+  Outcome end(RunState state, std::string_view reason) {
+    std::int64_t stopped = state == RunState::stopped ? 1 : 0;
+    runtime_.ranks.all_reduce_max(std::span(&stopped, 1));
+    if (runtime_.ranks.is_root()) {
+      run_dir_->commit_state(stopped != 0 ? RunState::stopped : state, reason);
+      runtime_.log.info(fmt::format("{} results written, {} were there; in {}", written_, skipped_, folder_.string()));
+    }
+    runtime_.ranks.barrier();
+    return stopped != 0 ? Outcome::stopped : Outcome::done;
+  }
+
+  void report_task() const {
+    const auto count = [&](data::TaskSplit split) { return task_.rows_of(split).size(); };
+    runtime_.log.info(fmt::format("task {}: {} training, {} validation, {} test rows, {} distinct sequences{}", task_name(),
+                                  count(data::TaskSplit::train), count(data::TaskSplit::valid), count(data::TaskSplit::test),
+                                  task_.sequences.size(),
+                                  task_.shared_sequences > 0
+                                      ? fmt::format("; {} sequences stand in two splits", task_.shared_sequences)
+                                      : ""));
+  }
+
+  std::string task_name() const { return config_.task.name.empty() ? stem_of(config_.task.file) : config_.task.name; }
+
+  // One per representation and, for those of a diffusion model, per t.
+  std::vector<FeatureConfig> feature_configs() const {
+    auto representations = config_.sweep.representations;
+    if (representations.empty()) representations = {config_.features.representation};
+    auto times = config_.sweep.times;
+    if (times.empty()) times = {config_.features.time};
+    std::vector<FeatureConfig> all;
+    for (const auto& name : representations) {
+      auto features = config_.features;
+      features.representation = name;
+      const bool encoder = models::representation_from_name(name) == models::Representation::encoder;
+      for (const double time : encoder ? std::vector<double>{0.0} : times) {
+        if (name == "score" && time == 0.0) continue;  // singular there
+        features.time = time;
+        features.validate();
+        all.push_back(features);
+      }
+    }
+    return all;
+  }
+
+  ProbeResult blank_result() const {
+    const auto count = [&](data::TaskSplit split) { return static_cast<std::int64_t>(task_.rows_of(split).size()); };
+    ProbeResult result;
+    result.task = task_name();
+    result.kind = data::name_of(task_.kind);
+    result.task_fingerprint = task_.fingerprint;
+    result.classes = task_.classes;
+    result.pairs = task_.pairs;
+    result.train_rows = count(data::TaskSplit::train);
+    result.valid_rows = count(data::TaskSplit::valid);
+    result.test_rows = count(data::TaskSplit::test);
+    result.shared_sequences = task_.shared_sequences;
+    result.odd_residues = task_.odd_residues;
+    return result;
+  }
+
+  HeadOptions head_options(const std::string& kind, double seed) const {
+    const auto& head = config_.head;
+    return {.kind = kind,
+            .hidden = head.hidden,
+            .epochs = head.epochs,
+            .patience = head.patience,
+            .batch = head.batch,
+            .learning_rate = head.learning_rate,
+            .weight_decay = head.weight_decay,
+            .seed = static_cast<std::uint32_t>(seed)};
+  }
+
+  std::map<std::string, double> head_option_values(const std::string& kind) const {
+    const auto& head = config_.head;
+    std::map<std::string, double> values = {{"epochs", static_cast<double>(head.epochs)},
+                                            {"patience", static_cast<double>(head.patience)},
+                                            {"batch", static_cast<double>(head.batch)},
+                                            {"learning_rate", head.learning_rate},
+                                            {"weight_decay", head.weight_decay},
+                                            {"resamples", static_cast<double>(head.resamples)}};
+    if (kind == "mlp") values["hidden"] = static_cast<double>(head.hidden);
+    return values;
+  }
+
+  // Whether this rank computes the next result: every rank counts along.
+  bool mine() { return next_result_++ % runtime_.ranks.size() == runtime_.ranks.rank(); }
+
+  // False when a file of the same content is there. Another result under the same name is an error.
+  bool is_wanted(const ProbeResult& result) {
+    const auto file = folder_ / result.file_name();
+    if (!std::filesystem::exists(file)) return true;
+    const auto found = read_result(file);
+    if (!found || found->fingerprint != result.fingerprint) {
+      throw UserError(fmt::format("{} holds the result of another model, task file or head: give --run.model another name or "
+                                  "--run.directory another folder", file.string()));
+    }
+    ++skipped_;
+    return false;
+  }
+
+  // `features` is asked for only when a result is missing.
+  template <class Features>
+  void run_heads(ProbeResult result, const Features& features) {
+    for (const auto& kind : config_.sweep.heads) {
+      for (const double seed : config_.sweep.seeds) {
+        if (!mine()) continue;
+        result.head = kind;
+        result.seed = static_cast<std::int64_t>(seed);
+        result.head_options = head_option_values(kind);
+        result.fingerprint = result.compute_fingerprint();
+        if (!is_wanted(result)) continue;
+        evaluate_head(task_, features(), head_options(kind, seed), config_.head.resamples, result);
+        write(result);
+      }
+    }
+  }
+
+  void write(const ProbeResult& result) {
+    write_result(folder_, result);
+    ++written_;
+    runtime_.log.info(fmt::format("{} {} t={:g} {} seed {}: test {} {:.4f} [{:.4f}, {:.4f}], validation {:.4f}", result.model,
+                                  result.representation, result.time, result.head, result.seed, result.metric,
+                                  result.test_score, result.interval.low, result.interval.high, result.valid_score));
+  }
+
+  void run_baselines() {
+    auto result = blank_result();
+    result.model = "baseline";
+    result.representation = "composition";
+    const auto features = composition_features(task_);
+    result.width = features.width;
+    run_heads(result, [&]() -> const SequenceFeatures& { return features; });
+    if (!mine()) return;
+    result.representation = "majority";
+    result.width = 0;
+    result.head = "none";
+    result.head_options = {{"resamples", static_cast<double>(config_.head.resamples)}};
+    result.fingerprint = result.compute_fingerprint();
+    if (!is_wanted(result)) return;
+    evaluate_majority(task_, config_.head.resamples, result);
+    write(result);
+  }
+
+  // Collective. False when it was told to stop.
+  bool run_features(const FeatureConfig& features) {
+    const auto dump = dump_means(features, config_.task.file, folder_ / "cache", runtime_);
+    runtime_.run_folder = folder_;
+    if (!dump) return false;
+    const io::EmbeddingReader reader(*dump);
+    const auto& identity = reader.manifest().identity;
+    auto result = blank_result();
+    result.model = model_name(config_);
+    result.representation = identity.representation;
+    result.time = identity.time;
+    result.input = identity.input;
+    result.draws = identity.draws;
+    result.noise_seed = identity.seed;
+    result.width = identity.width;
+    result.weights = identity.weights + " " + identity.packing;
+    std::optional<SequenceFeatures> values;
+    run_heads(result, [&]() -> const SequenceFeatures& {
+      if (!values) values = read_means(reader);
+      return *values;
+    });
+    return true;
+  }
+
+  SequenceFeatures read_means(const io::EmbeddingReader& reader) const {
+    check(reader.size() == static_cast<std::int64_t>(task_.sequences.size()), "one mean for each sequence of the task");
+    SequenceFeatures features{.width = reader.width()};
+    features.values.resize(static_cast<std::size_t>(reader.size() * reader.width()));
+    for (std::int64_t record = 0; record < reader.size(); ++record) {
+      const auto row = reader.rows(record, 0, 1);
+      std::memcpy(features.values.data() + record * reader.width(), row.data(), row.size());
+    }
+    return features;
+  }
+
+  const ProbeConfig& config_;
+  Runtime& runtime_;
+  std::filesystem::path folder_;
+  data::Task task_;
+  std::optional<RunDir> run_dir_;  // rank 0
+  std::int64_t next_result_ = 0, written_ = 0, skipped_ = 0;
+};
+
+}  // namespace
+
+void ProbeSweepConfig::validate() const {
+  for (const auto& head : heads) {
+    if (head != "linear" && head != "mlp") throw UserError(fmt::format("sweep.heads: unknown head `{}`; use linear, mlp", head));
+  }
+  for (const auto& name : representations) models::representation_from_name(name);
+  for (const double seed : seeds) {
+    if (seed != static_cast<double>(static_cast<std::int64_t>(seed))) throw UserError("sweep.seeds: seeds are whole numbers");
+  }
+}
+
+Outcome probe(const ProbeConfig& config, Runtime& runtime) {
+  check(runtime.backend != nullptr, "a probe needs a backend");
+  return ProbeRun(config, runtime).run();
+}
+
+}  // namespace lsd::tasks
