@@ -5,8 +5,8 @@
 int main(int argc, char** argv) {
   return lsd::apps::run_app<lsd::tasks::TrainAutoencoderConfig>(
       {.name = "lsd_train_autoencoder",
-       .summary = "Trains an autoencoder of protein sequences: LSD-NM, LSD-TN or the MLM baseline.",
-       .example = "mpirun -n 2 lsd_train_autoencoder --config configs/demo/nm.cfg --run.directory runs/nm "
-                  "--data.shards shards"},
+       .summary = "train an autoencoder of protein sequences: LSD-NM, LSD-TN or the MLM baseline",
+       .example = "mpirun -n 2 lsd_train_autoencoder --config configs/demo/nm.cfg --run.directory=runs/nm "
+                  "--data.shards=shards"},
       argc, argv, lsd::tasks::train_autoencoder);
 }
