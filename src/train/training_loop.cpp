@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "training_loop_internal.h"
@@ -27,6 +28,16 @@ std::string note_of(const NamedValues& values, std::size_t most) {
   for (std::size_t i = 0; i < std::min(values.size(), most); ++i)
     note += fmt::format("{}{} {:.4f}", i ? ", " : "", values[i].first, values[i].second);
   return note;
+}
+
+// What people read of a validation: the values at the loss's own noise, and one value per fixed time.
+NamedValues summary_of(const NamedValues& values) {
+  const auto has = [](std::string_view name, std::string_view part) { return name.find(part) != std::string_view::npos; };
+  const bool accuracies = std::any_of(values.begin(), values.end(), [&](const auto& v) { return has(v.first, "accuracy"); });
+  NamedValues out;
+  for (const auto& value : values)
+    if (!has(value.first, "@") || value.first.starts_with(accuracies ? "accuracy@" : "loss@")) out.push_back(value);
+  return out;
 }
 
 double seconds(std::chrono::steady_clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
@@ -114,7 +125,7 @@ void TrainingLoop::log_validation() {
   Json line = {{"kind", "validation"}, {"step", trainer_.state().step}};
   for (const auto& [name, value] : values) line[name] = value;
   folder_.append_metrics(line.dump());
-  job_.log.info(fmt::format("step {}, validation: {}", trainer_.state().step, note_of(values, 16)));
+  job_.log.info(fmt::format("step {}, validation: {}", trainer_.state().step, note_of(summary_of(values), 16)));
   last_log_ += Clock::now() - begin;  // tokens per second count training alone
 }
 
