@@ -278,8 +278,8 @@ TEST(Checkpoints, PythonReadsThem) {
   CheckpointWriter writer(folder.path(), 2);
   write_checkpoint(writer, 7);
   const auto script = fs::path(LSD_TESTS_FOLDER) / "io" / "read_checkpoint.py";
-  const auto code = std::system((std::string(LSD_SAFETENSORS_PYTHON) + " " + script.string() + " " + folder.path().string()).c_str());
-  EXPECT_EQ(code, 0) << "the Python packages safetensors and xxhash are needed: run ./dev test, which installs them";
+  const auto code = std::system((std::string(LSD_PYTHON) + " " + script.string() + " " + folder.path().string()).c_str());
+  EXPECT_EQ(code, 0) << "the Python packages safetensors and xxhash are needed: ./dev test installs them";
 }
 
 }  // namespace

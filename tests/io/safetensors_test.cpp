@@ -153,8 +153,8 @@ TEST(Safetensors, AgreesWithThePythonPackage) {
   const Content content;
   write_safetensors(folder / "ours.safetensors", content.arrays(), {{"step", "12"}});
   const auto script = std::filesystem::path(LSD_TESTS_FOLDER) / "io" / "exchange_safetensors.py";
-  const auto code = std::system((std::string(LSD_SAFETENSORS_PYTHON) + " " + script.string() + " " + folder.path().string()).c_str());
-  ASSERT_EQ(code, 0) << "the Python package safetensors is needed: run ./dev test, which installs it into .venv";
+  const auto code = std::system((std::string(LSD_PYTHON) + " " + script.string() + " " + folder.path().string()).c_str());
+  ASSERT_EQ(code, 0) << "the Python package safetensors is needed: ./dev test installs it";
 
   const SafetensorsFile theirs(folder / "theirs.safetensors");
   EXPECT_THAT(theirs.require("weight", ArrayType::float32, {2, 3}).as<float>(), ElementsAre(0, 1, 2, 3, 4, 5));
