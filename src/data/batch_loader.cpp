@@ -14,7 +14,9 @@ namespace lsd::data {
 
 struct BatchLoader::State {
   State(std::shared_ptr<const SequenceSource> source_, BatchLoaderOptions options_)
-      : source(std::move(source_)), options(std::move(options_)), order(source->size(), options.order),
+      : source(std::move(source_)),
+        options(std::move(options_)),
+        order(source->size(), options.order),
         packer(*source, order, options.packing, options.first_visit),
         mine(micro_batches_of_rank(options.micro_batches, options.rank, options.ranks)) {
     options.content.specials = options.packing.specials;
@@ -52,7 +54,8 @@ struct BatchLoader::State {
     StepBatches step{plan.first_visit, plan.end_visit, plan.rows, plan.residues, plan.sequences, {}};
     for (const auto k : mine) {
       auto batch = take_batch();
-      fill_batch(*source, k < 0 ? MicroBatchPlan{} : plan.micro_batches[static_cast<std::size_t>(k)], options.content, batch);
+      fill_batch(*source, k < 0 ? MicroBatchPlan{} : plan.micro_batches[static_cast<std::size_t>(k)], options.content,
+                 batch);
       if (options.decorate) options.decorate(batch);
       step.micro_batches.push_back(std::move(batch));
     }

@@ -21,9 +21,11 @@ std::shared_ptr<std::byte> allocate_plain(std::size_t bytes) {
 }
 
 // Rows [begin, begin + sequence.rows) of the batch.
-void write_tokens(const SequenceSource& source, const PlacedSequence& sequence, bool specials, std::span<std::int32_t> tokens) {
-  const auto residues = source.residues(sequence.record).subspan(static_cast<std::size_t>(sequence.first_residue),
-                                                                 static_cast<std::size_t>(sequence.residues));
+void write_tokens(const SequenceSource& source, const PlacedSequence& sequence, bool specials,
+                  std::span<std::int32_t> tokens) {
+  const auto residues =
+      source.residues(sequence.record)
+          .subspan(static_cast<std::size_t>(sequence.first_residue), static_cast<std::size_t>(sequence.residues));
   auto out = tokens.begin();
   if (specials) *out++ = kCls;
   out = std::copy(residues.begin(), residues.end(), out);
@@ -52,7 +54,9 @@ std::int64_t write_targets(std::span<const std::int32_t> tokens, std::span<std::
 }
 
 void clear_rows_from(const HostBatch& batch, std::size_t row) {
-  const auto clear = [row](auto span, auto value) { std::fill(span.begin() + static_cast<std::ptrdiff_t>(row), span.end(), value); };
+  const auto clear = [row](auto span, auto value) {
+    std::fill(span.begin() + static_cast<std::ptrdiff_t>(row), span.end(), value);
+  };
   clear(batch.row_sequence(), -1);
   clear(batch.row_position(), 0);
   clear(batch.tokens(), std::int32_t{kPad});
@@ -66,7 +70,8 @@ void clear_rows_from(const HostBatch& batch, std::size_t row) {
 void write_slots(const HostBatch& batch, std::span<const PlacedSequence> sequences) {
   const auto visits = batch.sequence_visit();
   std::fill(visits.begin(), visits.end(), 0);
-  std::transform(sequences.begin(), sequences.end(), visits.begin(), [](const auto& sequence) { return sequence.visit; });
+  std::transform(sequences.begin(), sequences.end(), visits.begin(),
+                 [](const auto& sequence) { return sequence.visit; });
   std::fill(batch.sequence_time().begin(), batch.sequence_time().end(), 0.0F);
   std::fill(batch.sequence_weight().begin(), batch.sequence_weight().end(), 1.0F);
   const auto order = batch.sequence_order();
@@ -78,7 +83,8 @@ void write_slots(const HostBatch& batch, std::span<const PlacedSequence> sequenc
 
 }  // namespace
 
-HostBatchLayout::HostBatchLayout(std::int64_t num_rows, std::int64_t sequences) : rows(num_rows), max_sequences(sequences) {
+HostBatchLayout::HostBatchLayout(std::int64_t num_rows, std::int64_t sequences)
+    : rows(num_rows), max_sequences(sequences) {
   check(num_rows > 0 && sequences > 0, "a micro-batch holds at least one row and one sequence");
   const auto place = [this](std::int64_t elements, std::size_t element_bytes) {
     const auto offset_bytes = total_bytes;
@@ -102,9 +108,11 @@ HostBatchLayout::HostBatchLayout(std::int64_t num_rows, std::int64_t sequences) 
 }
 
 HostBatch::HostBatch(std::int64_t rows, std::int64_t max_sequences, const HostAllocate& allocate)
-    : layout_(rows, max_sequences), block_(allocate ? allocate(layout_.total_bytes) : allocate_plain(layout_.total_bytes)) {}
+    : layout_(rows, max_sequences),
+      block_(allocate ? allocate(layout_.total_bytes) : allocate_plain(layout_.total_bytes)) {}
 
-void fill_batch(const SequenceSource& source, const MicroBatchPlan& plan, const BatchContent& content, HostBatch& batch) {
+void fill_batch(const SequenceSource& source, const MicroBatchPlan& plan, const BatchContent& content,
+                HostBatch& batch) {
   const auto& layout = batch.layout();
   check(plan.rows <= layout.rows && static_cast<std::int64_t>(plan.sequences.size()) <= layout.max_sequences,
         "a micro-batch fits into its block");
@@ -122,11 +130,13 @@ void fill_batch(const SequenceSource& source, const MicroBatchPlan& plan, const 
     std::iota(part(batch.row_position()).begin(), part(batch.row_position()).end(), 0);
     write_tokens(source, sequence, content.specials, part(batch.tokens()));
     write_groups(batch, row, rows);
-    batch.num_targets += content.masking ? mask_sequence(*content.masking, content.seed, sequence.visit, part(batch.tokens()),
-                                                         part(batch.targets()))
+    batch.num_targets += content.masking ? mask_sequence(*content.masking, content.seed, sequence.visit,
+                                                         part(batch.tokens()), part(batch.targets()))
                                          : write_targets(part(batch.tokens()), part(batch.targets()));
-    if (content.token_dropout) token_dropout_scale(part(batch.tokens()), part(batch.row_scale()));
-    else std::fill_n(part(batch.row_scale()).begin(), rows, 1.0F);
+    if (content.token_dropout)
+      token_dropout_scale(part(batch.tokens()), part(batch.row_scale()));
+    else
+      std::fill_n(part(batch.row_scale()).begin(), rows, 1.0F);
     row += rows;
   }
   std::fill(batch.offsets().begin() + slot, batch.offsets().end(), static_cast<std::int32_t>(row));

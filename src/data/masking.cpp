@@ -37,7 +37,8 @@ std::int64_t mask_sequence(const MaskingOptions& options, std::uint32_t seed, st
       tokens[i] = kMask;
     } else if (kind < options.mask_share + options.random_share) {
       constexpr std::uint32_t amino_acids = kLastAminoAcid - kFirstAminoAcid + 1;
-      tokens[i] = static_cast<std::int32_t>(kFirstAminoAcid + bounded_from_word(random_word(key, i, coordinate, kResidue), amino_acids));
+      tokens[i] = static_cast<std::int32_t>(kFirstAminoAcid +
+                                            bounded_from_word(random_word(key, i, coordinate, kResidue), amino_acids));
     }
   }
   return chosen;
@@ -50,7 +51,8 @@ void token_dropout_scale(std::span<const std::int32_t> tokens, std::span<float> 
                          ? 1.0F
                          : 1.0F - static_cast<float>(masked) / static_cast<float>(tokens.size());
   const float scale = (1.0F - kEsmMaskedShare) / kept;
-  std::transform(tokens.begin(), tokens.end(), row_scale.begin(), [&](auto token) { return token == kMask ? 0.0F : scale; });
+  std::transform(tokens.begin(), tokens.end(), row_scale.begin(),
+                 [&](auto token) { return token == kMask ? 0.0F : scale; });
 }
 
 }  // namespace lsd::data

@@ -16,7 +16,8 @@ class MemorySource final : public SequenceSource {
     for (std::size_t i = 0; i < sequences_.size(); ++i) {
       const auto& residues = sequences_[i];
       for (const auto token : residues)
-        if (token >= kVocabulary) throw DataError(fmt::format("sequence {} holds token {}, which is not in the alphabet", i, token));
+        if (token >= kVocabulary)
+          throw DataError(fmt::format("sequence {} holds token {}, which is not in the alphabet", i, token));
       const std::uint64_t length = residues.size();
       checksum.add(std::as_bytes(std::span(&length, 1)));
       checksum.add(std::as_bytes(std::span(residues)));

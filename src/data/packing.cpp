@@ -13,7 +13,9 @@ namespace {
 
 constexpr std::int64_t kOrderBlock = 4096;  // visits whose records are looked up at a time
 
-std::int64_t special_rows(const PackingOptions& options) { return options.specials ? 2 : 0; }
+std::int64_t special_rows(const PackingOptions& options) {
+  return options.specials ? 2 : 0;
+}
 
 void check_options(const PackingOptions& options) {
   if (options.capacity < 1 || options.max_sequences < 1)
@@ -22,9 +24,10 @@ void check_options(const PackingOptions& options) {
     throw UserError(fmt::format("a maximum length of {} tokens leaves no room for residues beside {} specials",
                                 options.max_length, special_rows(options)));
   if (options.max_length > options.capacity)
-    throw UserError(fmt::format("sequences of up to {} tokens do not fit into micro-batches of {} rows; raise the capacity or "
-                                "lower the maximum length",
-                                options.max_length, options.capacity));
+    throw UserError(
+        fmt::format("sequences of up to {} tokens do not fit into micro-batches of {} rows; raise the capacity or "
+                    "lower the maximum length",
+                    options.max_length, options.capacity));
   if (!std::is_sorted(options.skipped_visits.begin(), options.skipped_visits.end()))
     throw InternalError("skipped visits are sorted");
 }
@@ -59,7 +62,9 @@ Packer::Packer(const SequenceSource& source, const SampleOrder& order, PackingOp
   next_skipped_ = static_cast<std::size_t>(std::lower_bound(skipped.begin(), skipped.end(), cursor_) - skipped.begin());
 }
 
-bool Packer::at_end() const { return options_.end_visit >= 0 && cursor_ >= options_.end_visit; }
+bool Packer::at_end() const {
+  return options_.end_visit >= 0 && cursor_ >= options_.end_visit;
+}
 
 bool Packer::skipped(std::int64_t visit) {
   const auto& list = options_.skipped_visits;
@@ -69,7 +74,8 @@ bool Packer::skipped(std::int64_t visit) {
 
 std::int64_t Packer::record_of(std::int64_t visit) {
   const auto in_cache = visit - records_begin_;
-  if (in_cache >= 0 && in_cache < static_cast<std::int64_t>(records_.size())) return records_[static_cast<std::size_t>(in_cache)];
+  if (in_cache >= 0 && in_cache < static_cast<std::int64_t>(records_.size()))
+    return records_[static_cast<std::size_t>(in_cache)];
   const auto end = options_.end_visit >= 0 ? options_.end_visit : visit + kOrderBlock;
   records_.resize(static_cast<std::size_t>(std::min(kOrderBlock, end - visit)));
   records_begin_ = visit;
@@ -90,8 +96,9 @@ MicroBatchPlan Packer::next() {
     if (length <= 0) throw DataError(fmt::format("record {} has no residues", record));
     const auto sequence = place(options_, cursor_, record, length);
     if (sequence.rows > options_.capacity)
-      throw UserError(fmt::format("record {} has {} rows and a micro-batch holds {}; set a maximum length or raise the capacity",
-                                  record, sequence.rows, options_.capacity));
+      throw UserError(
+          fmt::format("record {} has {} rows and a micro-batch holds {}; set a maximum length or raise the capacity",
+                      record, sequence.rows, options_.capacity));
     if (plan.rows + sequence.rows > options_.capacity ||
         static_cast<std::int64_t>(plan.sequences.size()) == options_.max_sequences)
       break;
@@ -126,9 +133,10 @@ std::vector<std::int64_t> micro_batches_of_rank(std::int64_t micro_batches, int 
 
 std::int64_t micro_batches_per_step(std::int64_t tokens_per_batch, std::int64_t capacity) {
   if (capacity < 1 || tokens_per_batch < capacity || tokens_per_batch % capacity != 0)
-    throw UserError(fmt::format("a global batch of {} tokens is not a whole number of micro-batches of {} tokens; make the one a "
-                                "multiple of the other",
-                                tokens_per_batch, capacity));
+    throw UserError(
+        fmt::format("a global batch of {} tokens is not a whole number of micro-batches of {} tokens; make the one a "
+                    "multiple of the other",
+                    tokens_per_batch, capacity));
   return tokens_per_batch / capacity;
 }
 

@@ -10,8 +10,8 @@
 namespace lsd::data {
 namespace {
 
-// A keyed bijection of [0, n): rounds of add, odd multiply and xor-shift are each invertible modulo a power of two; values
-// that land at n or above are sent through again ("cycle walking", less than two rounds on average).
+// A keyed bijection of [0, n): rounds of add, odd multiply and xor-shift are each invertible modulo a power of two;
+// values that land at n or above are sent through again ("cycle walking", less than two rounds on average).
 class KeyedPermutation {
  public:
   KeyedPermutation() = default;
@@ -76,10 +76,12 @@ SampleOrder::WindowKey SampleOrder::key_of(std::int64_t epoch, std::int64_t wind
   result.begin = window * window_records;
   result.end = std::min(result.begin + window_records, num_records_);
   // Windows number up to 2^31 (over 10^14 records), so the draw's upper half keeps them apart.
-  result.within = KeyedPermutation(result.end - result.begin, key, coordinate, kWindow + static_cast<std::uint32_t>(window));
+  result.within =
+      KeyedPermutation(result.end - result.begin, key, coordinate, kWindow + static_cast<std::uint32_t>(window));
   result.blocks = KeyedPermutation(full_blocks, key, coordinate, kBlocks);
   result.short_records = num_records_ % options_.block_records;
-  result.short_slot = bounded_from_word(random_word(key, 0, coordinate, kShortBlock), static_cast<std::uint32_t>(full_blocks + 1));
+  result.short_slot =
+      bounded_from_word(random_word(key, 0, coordinate, kShortBlock), static_cast<std::uint32_t>(full_blocks + 1));
   return result;
 }
 

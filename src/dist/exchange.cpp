@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "lsd/core/error.h"
 #include "exchange_internal.h"
+#include "lsd/core/error.h"
 
 namespace lsd::dist {
 namespace {
 
-std::vector<std::vector<std::byte>> exchange_of_varying_sizes(HostCommunicator& ranks, const std::vector<ConstBytes>& to) {
+std::vector<std::vector<std::byte>> exchange_of_varying_sizes(HostCommunicator& ranks,
+                                                              const std::vector<ConstBytes>& to) {
   const auto size = static_cast<std::size_t>(ranks.size());
   std::vector<std::int64_t> sizes_to(size), sizes_from(size);
   std::vector<ConstBytes> size_to(size);

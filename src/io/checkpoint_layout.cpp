@@ -21,14 +21,16 @@ constexpr std::string_view kNoChecksum = "0000000000000000";
 std::uint64_t number_from_hex(const std::string& text) {
   std::uint64_t value = 0;
   const auto result = std::from_chars(text.data(), text.data() + text.size(), value, 16);
-  if (result.ec != std::errc() || result.ptr != text.data() + text.size()) throw DataError("a checksum is 16 hexadecimal digits");
+  if (result.ec != std::errc() || result.ptr != text.data() + text.size())
+    throw DataError("a checksum is 16 hexadecimal digits");
   return value;
 }
 
 void check_own_checksum(const std::filesystem::path& path, std::string text) {
   const auto digits = kChecksumStart.size();
   if (text.compare(0, digits, kChecksumStart) != 0 || text.size() < digits + kNoChecksum.size())
-    throw DataError(fmt::format("{} is damaged or not a checkpoint's state: it does not begin with its checksum", path.string()));
+    throw DataError(
+        fmt::format("{} is damaged or not a checkpoint's state: it does not begin with its checksum", path.string()));
   const auto stated = text.substr(digits, kNoChecksum.size());
   text.replace(digits, kNoChecksum.size(), kNoChecksum);
   if (const auto found = checksum_hex(checksum64(text)); found != stated)
@@ -50,7 +52,9 @@ CheckpointState state_from(const nlohmann::ordered_json& json) {
 
 }  // namespace
 
-std::string checkpoint_name(std::int64_t step) { return fmt::format("{}{:08}", kPrefix, step); }
+std::string checkpoint_name(std::int64_t step) {
+  return fmt::format("{}{:08}", kPrefix, step);
+}
 
 std::optional<std::int64_t> step_of_name(const std::string& name) {
   if (!name.starts_with(kPrefix) || name.size() < kPrefix.size() + 8) return std::nullopt;
@@ -65,7 +69,8 @@ std::vector<std::int64_t> checkpoint_steps(const std::filesystem::path& folder) 
   std::vector<std::int64_t> steps;
   if (!std::filesystem::is_directory(folder)) return steps;
   for (const auto& entry : std::filesystem::directory_iterator(folder))
-    if (const auto step = step_of_name(entry.path().filename().string()); step && entry.is_directory()) steps.push_back(*step);
+    if (const auto step = step_of_name(entry.path().filename().string()); step && entry.is_directory())
+      steps.push_back(*step);
   std::sort(steps.begin(), steps.end());
   return steps;
 }
@@ -93,15 +98,17 @@ std::string state_text(const CheckpointState& state, const std::vector<WrittenFi
   return text;
 }
 
-std::pair<CheckpointState, std::vector<WrittenFile>> parse_state(const std::filesystem::path& path, const std::string& text) {
+std::pair<CheckpointState, std::vector<WrittenFile>> parse_state(const std::filesystem::path& path,
+                                                                 const std::string& text) {
   check_own_checksum(path, text);
   try {
     const auto json = nlohmann::ordered_json::parse(text);
     if (json.at("format") != kFormat) throw DataError(fmt::format("{} is not a checkpoint's state", path.string()));
     if (const auto version = json.at("version").get<int>(); version != kCheckpointVersion)
-      throw DataError(fmt::format("{} has version {} of the checkpoint format and this program reads version {}; use the program "
-                                  "that wrote it",
-                                  path.string(), version, kCheckpointVersion));
+      throw DataError(
+          fmt::format("{} has version {} of the checkpoint format and this program reads version {}; use the program "
+                      "that wrote it",
+                      path.string(), version, kCheckpointVersion));
     std::vector<WrittenFile> files;
     for (const auto& file : json.at("files"))
       files.push_back({file.at("name"), file.at("bytes"), number_from_hex(file.at("checksum"))});

@@ -22,8 +22,8 @@ SafetensorsFile open_file(const fs::path& folder, const WrittenFile& file) {
   if (bytes != file.bytes)
     throw DataError(fmt::format("{} is damaged: it has {} bytes and should have {}", path.string(), bytes, file.bytes));
   if (const auto found = checksum_of_file(path); found != file.checksum)
-    throw DataError(fmt::format("{} is damaged: its checksum is {} and should be {}", path.string(), checksum_hex(found),
-                                checksum_hex(file.checksum)));
+    throw DataError(fmt::format("{} is damaged: its checksum is {} and should be {}", path.string(),
+                                checksum_hex(found), checksum_hex(file.checksum)));
   return SafetensorsFile(path);
 }
 
@@ -75,7 +75,8 @@ Checkpoint open_checkpoint(const fs::path& path) {
   return checkpoint;
 }
 
-std::optional<Checkpoint> open_latest_checkpoint(const fs::path& folder, OnDamage on_damage, std::vector<std::string>* reports) {
+std::optional<Checkpoint> open_latest_checkpoint(const fs::path& folder, OnDamage on_damage,
+                                                 std::vector<std::string>* reports) {
   if (!has_checkpoint(folder)) return std::nullopt;
   std::vector<std::string> damage;
   const auto steps = candidates(folder, damage);
@@ -90,7 +91,8 @@ std::optional<Checkpoint> open_latest_checkpoint(const fs::path& folder, OnDamag
       damage.push_back(error.message());
     }
   }
-  throw DataError(fmt::format("no checkpoint in {} is good: {}", folder.string(), fmt::format("{}", fmt::join(damage, "; "))));
+  throw DataError(
+      fmt::format("no checkpoint in {} is good: {}", folder.string(), fmt::format("{}", fmt::join(damage, "; "))));
 }
 
 Checkpoint open_checkpoint_at(const fs::path& path) {
@@ -111,11 +113,13 @@ void require_same_config(const Checkpoint& checkpoint, const Settings& config) {
   all.insert(config.begin(), config.end());
   for (const auto& [key, unused] : all)
     if (value_in(stored, key) != value_in(config, key))
-      differences += fmt::format("\n  {}: {} in the checkpoint, {} now", key, value_in(stored, key), value_in(config, key));
+      differences +=
+          fmt::format("\n  {}: {} in the checkpoint, {} now", key, value_in(stored, key), value_in(config, key));
   if (!differences.empty())
-    throw UserError(fmt::format("checkpoint {} was made with another config, so going on would mix two runs:{}\nUse the same values, "
-                                "or another run folder",
-                                checkpoint.path.string(), differences));
+    throw UserError(fmt::format(
+        "checkpoint {} was made with another config, so going on would mix two runs:{}\nUse the same values, "
+        "or another run folder",
+        checkpoint.path.string(), differences));
 }
 
 }  // namespace lsd::io

@@ -17,8 +17,8 @@ namespace fs = std::filesystem;
 namespace lsd::io {
 namespace {
 
-// Puts `partial` in the place of the folder `path`, which may exist: exchanged in one call where the file system can, so
-// that a good checkpoint of the same step is never missing.
+// Puts `partial` in the place of the folder `path`, which may exist: exchanged in one call where the file system can,
+// so that a good checkpoint of the same step is never missing.
 void commit_over(const fs::path& partial, const fs::path& path) {
   if (!fs::exists(path)) return commit_folder(partial, path);
   if (::renameat2(AT_FDCWD, partial.c_str(), AT_FDCWD, path.c_str(), RENAME_EXCHANGE) == 0) {

@@ -90,7 +90,8 @@ std::vector<const NamedArray*> in_file_order(const std::vector<NamedArray>& arra
   std::vector<const NamedArray*> order;
   std::set<std::string_view> names;
   for (const auto& array : arrays) {
-    check(!array.name.empty() && array.name != "__metadata__" && names.insert(array.name).second, "arrays have names of their own");
+    check(!array.name.empty() && array.name != "__metadata__" && names.insert(array.name).second,
+          "arrays have names of their own");
     check(static_cast<std::int64_t>(array.bytes.size()) == elements_of(array.shape) * element_bytes(array.type),
           "an array has as many bytes as its shape says");
     order.push_back(&array);
@@ -102,7 +103,8 @@ std::vector<const NamedArray*> in_file_order(const std::vector<NamedArray>& arra
   return order;
 }
 
-std::string header_of(const std::vector<const NamedArray*>& arrays, const std::map<std::string, std::string>& metadata) {
+std::string header_of(const std::vector<const NamedArray*>& arrays,
+                      const std::map<std::string, std::string>& metadata) {
   nlohmann::ordered_json header;
   if (!metadata.empty()) header["__metadata__"] = metadata;
   std::uint64_t offset_bytes = 0;
@@ -126,18 +128,22 @@ class HeaderReader {
   void read(std::vector<NamedArray>& arrays, std::map<std::string, std::string>& metadata) {
     const auto header = parse();
     for (const auto& [name, value] : header.items()) {
-      if (name == "__metadata__") metadata = value.get<std::map<std::string, std::string>>();
-      else arrays.push_back(read_array(name, value));
+      if (name == "__metadata__")
+        metadata = value.get<std::map<std::string, std::string>>();
+      else
+        arrays.push_back(read_array(name, value));
     }
-    std::sort(arrays.begin(), arrays.end(), [](const auto& a, const auto& b) { return a.bytes.data() < b.bytes.data(); });
+    std::sort(arrays.begin(), arrays.end(),
+              [](const auto& a, const auto& b) { return a.bytes.data() < b.bytes.data(); });
     const auto* next = data_.data();
     for (const auto& array : arrays) {
-      if (array.bytes.data() != next) fail(fmt::format("array {} does not begin where the one before it ends", array.name));
+      if (array.bytes.data() != next)
+        fail(fmt::format("array {} does not begin where the one before it ends", array.name));
       next += array.bytes.size();
     }
     if (next != data_.data() + data_.size())
-      fail(fmt::format("it holds {} bytes of data and its header describes {}: it is truncated or was added to", data_.size(),
-                       next - data_.data()));
+      fail(fmt::format("it holds {} bytes of data and its header describes {}: it is truncated or was added to",
+                       data_.size(), next - data_.data()));
   }
 
  private:
@@ -167,9 +173,11 @@ class HeaderReader {
       array.type = row->type;
       const auto offsets = value.at("data_offsets").get<std::array<std::uint64_t, 2>>();
       if (offsets[0] > offsets[1] || offsets[1] > data_.size())
-        fail(fmt::format("array {} should end at byte {} of the data and there are {}: it is truncated", name, offsets[1], data_.size()));
+        fail(fmt::format("array {} should end at byte {} of the data and there are {}: it is truncated", name,
+                         offsets[1], data_.size()));
       array.bytes = data_.subspan(offsets[0], offsets[1] - offsets[0]);
-      if (!shape_matches(array)) fail(fmt::format("array {} has {} bytes, which its shape and type do not give", name, array.bytes.size()));
+      if (!shape_matches(array))
+        fail(fmt::format("array {} has {} bytes, which its shape and type do not give", name, array.bytes.size()));
       return array;
     } catch (const nlohmann::json::exception& error) {
       fail(fmt::format("its description of array {} is broken ({})", name, error.what()));
@@ -194,8 +202,12 @@ class HeaderReader {
 
 }  // namespace
 
-std::string_view safetensors_name(ArrayType type) { return row_of(type).name; }
-std::int64_t element_bytes(ArrayType type) { return row_of(type).bytes; }
+std::string_view safetensors_name(ArrayType type) {
+  return row_of(type).name;
+}
+std::int64_t element_bytes(ArrayType type) {
+  return row_of(type).bytes;
+}
 
 WrittenFile write_safetensors(const std::filesystem::path& path, const std::vector<NamedArray>& arrays,
                               const std::map<std::string, std::string>& metadata) {
@@ -215,26 +227,34 @@ struct SafetensorsFile::Mapping {
   MappedFile file;
 };
 
-SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path), mapping_(std::make_shared<Mapping>(path)) {
+SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
+    : path_(path), mapping_(std::make_shared<Mapping>(path)) {
   HeaderReader(path_, mapping_->file.bytes()).read(arrays_, metadata_);
 }
 
 const NamedArray* SafetensorsFile::find(std::string_view name) const {
-  const auto found = std::find_if(arrays_.begin(), arrays_.end(), [&](const auto& array) { return array.name == name; });
+  const auto found =
+      std::find_if(arrays_.begin(), arrays_.end(), [&](const auto& array) { return array.name == name; });
   return found == arrays_.end() ? nullptr : &*found;
 }
 
-const NamedArray& SafetensorsFile::require(std::string_view name, ArrayType type, const std::vector<std::int64_t>& shape) const {
+const NamedArray& SafetensorsFile::require(std::string_view name, ArrayType type,
+                                           const std::vector<std::int64_t>& shape) const {
   const auto* array = find(name);
-  if (array == nullptr) throw DataError(fmt::format("{} holds no array {}: it belongs to another model", path_.string(), name));
+  if (array == nullptr)
+    throw DataError(fmt::format("{} holds no array {}: it belongs to another model", path_.string(), name));
   if (array->type != type || array->shape != shape)
-    throw DataError(fmt::format("{} holds {} as {} [{}], and {} [{}] is needed: it belongs to another model", path_.string(), name,
-                                safetensors_name(array->type), fmt::join(array->shape, ", "), safetensors_name(type),
-                                fmt::join(shape, ", ")));
+    throw DataError(fmt::format("{} holds {} as {} [{}], and {} [{}] is needed: it belongs to another model",
+                                path_.string(), name, safetensors_name(array->type), fmt::join(array->shape, ", "),
+                                safetensors_name(type), fmt::join(shape, ", ")));
   return *array;
 }
 
-std::uint64_t SafetensorsFile::bytes() const { return mapping_->file.bytes().size(); }
-std::uint64_t SafetensorsFile::checksum() const { return checksum64(mapping_->file.bytes()); }
+std::uint64_t SafetensorsFile::bytes() const {
+  return mapping_->file.bytes().size();
+}
+std::uint64_t SafetensorsFile::checksum() const {
+  return checksum64(mapping_->file.bytes());
+}
 
 }  // namespace lsd::io

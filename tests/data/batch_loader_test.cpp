@@ -19,7 +19,8 @@ TEST(FillBatch, WritesEveryArrayOfASmallBatch) {
   // L X C and A, with specials, in 10 rows and 3 slots; the second sequence has visit 9.
   const auto source = make_memory_source({{4, 24, 23}, {5}});
   MicroBatchPlan plan{.rows = 8, .residues = 4};
-  plan.sequences = {{.visit = 9, .record = 1, .residues = 1, .rows = 3}, {.visit = 12, .record = 0, .residues = 3, .rows = 5}};
+  plan.sequences = {{.visit = 9, .record = 1, .residues = 1, .rows = 3},
+                    {.visit = 12, .record = 0, .residues = 3, .rows = 5}};
   HostBatch batch(10, 3);
   std::fill(batch.block().begin(), batch.block().end(), std::byte{0xAB});
   fill_batch(*source, plan, {}, batch);
@@ -45,7 +46,8 @@ TEST(FillBatch, CropsAndMasksByVisit) {
   MicroBatchPlan plan{.rows = 5, .residues = 3};
   plan.sequences = {{.visit = 3, .record = 0, .first_residue = 2, .residues = 3, .rows = 5}};
   HostBatch batch(8, 1);
-  fill_batch(*source, plan, {.masking = MaskingOptions{.probability = 1.0, .mask_share = 1.0}, .token_dropout = true}, batch);
+  fill_batch(*source, plan, {.masking = MaskingOptions{.probability = 1.0, .mask_share = 1.0}, .token_dropout = true},
+             batch);
   EXPECT_THAT(batch.tokens(), ElementsAre(0, 32, 32, 32, 2, 1, 1, 1));
   EXPECT_THAT(batch.targets(), ElementsAre(-1, 6, 7, 8, -1, -1, -1, -1));
   EXPECT_FLOAT_EQ(batch.row_scale()[0], 0.88F / 0.4F);
@@ -65,10 +67,10 @@ TEST(FillBatch, AnEmptyPlanIsAllDeadRows) {
 
 TEST(HostBatchLayout, IsAlignedAndDisjoint) {
   const HostBatchLayout layout(1000, 7);
-  const std::vector<std::size_t> fields{layout.offsets, layout.row_sequence, layout.row_position, layout.sequence_order,
-                                        layout.tokens, layout.targets, layout.row_scale, layout.residue_group,
-                                        layout.type_group, layout.residue_mask, layout.sequence_visit,
-                                        layout.sequence_time, layout.sequence_weight, layout.total_bytes};
+  const std::vector<std::size_t> fields{
+      layout.offsets,        layout.row_sequence,  layout.row_position,    layout.sequence_order, layout.tokens,
+      layout.targets,        layout.row_scale,     layout.residue_group,   layout.type_group,     layout.residue_mask,
+      layout.sequence_visit, layout.sequence_time, layout.sequence_weight, layout.total_bytes};
   for (const auto field : fields) EXPECT_EQ(field % 256, 0U);
   EXPECT_TRUE(std::is_sorted(fields.begin(), fields.end()));
   EXPECT_EQ(layout.row_position - layout.row_sequence, 4096U);
@@ -96,8 +98,10 @@ std::vector<std::vector<std::byte>> global_batches(int ranks, int steps) {
       const auto mine = micro_batches_of_rank(5, rank, ranks);
       for (std::size_t i = 0; i < mine.size(); ++i) {
         const auto block = batches->micro_batches[i].block();
-        if (mine[i] >= 0) blocks[step * 5 + static_cast<std::size_t>(mine[i])].assign(block.begin(), block.end());
-        else EXPECT_THAT(batches->micro_batches[i].row_sequence(), Each(-1));
+        if (mine[i] >= 0)
+          blocks[step * 5 + static_cast<std::size_t>(mine[i])].assign(block.begin(), block.end());
+        else
+          EXPECT_THAT(batches->micro_batches[i].row_sequence(), Each(-1));
       }
       loader.recycle(std::move(*batches));
     }
@@ -123,7 +127,8 @@ TEST(BatchLoader, GivesTheSameMicroBatchesToAnyNumberOfRanks) {
 // Bytes between the arrays are never written.
 void clear_padding(const HostBatchLayout& layout, std::vector<std::byte>& block) {
   const auto clear = [&](std::size_t from, std::size_t to) {
-    std::fill(block.begin() + static_cast<std::ptrdiff_t>(from), block.begin() + static_cast<std::ptrdiff_t>(to), std::byte{0});
+    std::fill(block.begin() + static_cast<std::ptrdiff_t>(from), block.begin() + static_cast<std::ptrdiff_t>(to),
+              std::byte{0});
   };
   clear(layout.offsets + 9 * 4, layout.row_sequence);
   clear(layout.sequence_order + 8 * 4, layout.tokens);

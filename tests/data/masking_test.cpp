@@ -30,8 +30,10 @@ TEST(Masking, ChoosesReplacesAndKeepsInTheStatedShares) {
       }
       ++seen;
       ASSERT_EQ(targets[i], 7);
-      if (tokens[i] == kMask) ++masked;
-      else if (tokens[i] != 7) ++changed;
+      if (tokens[i] == kMask)
+        ++masked;
+      else if (tokens[i] != 7)
+        ++changed;
       ++drawn[static_cast<std::size_t>(tokens[i])];
     }
     ASSERT_EQ(seen, count);
@@ -42,8 +44,10 @@ TEST(Masking, ChoosesReplacesAndKeepsInTheStatedShares) {
   const auto c = static_cast<double>(chosen);
   EXPECT_NEAR(static_cast<double>(masked) / c, 0.8, 5 * std::sqrt(0.16 / c));
   EXPECT_NEAR(static_cast<double>(changed) / c, 0.1 * 19 / 20, 5 * std::sqrt(0.09 / c));
-  for (int token = kFirstAminoAcid; token <= kLastAminoAcid; ++token) EXPECT_GT(drawn[static_cast<std::size_t>(token)], 0);
-  for (const int token : {0, 1, 2, 3, 24, 25, 26, 27, 28, 29, 30, 31}) EXPECT_EQ(drawn[static_cast<std::size_t>(token)], 0);
+  for (int token = kFirstAminoAcid; token <= kLastAminoAcid; ++token)
+    EXPECT_GT(drawn[static_cast<std::size_t>(token)], 0);
+  for (const int token : {0, 1, 2, 3, 24, 25, 26, 27, 28, 29, 30, 31})
+    EXPECT_EQ(drawn[static_cast<std::size_t>(token)], 0);
 }
 
 TEST(Masking, IsAFunctionOfSeedVisitAndCoordinate) {

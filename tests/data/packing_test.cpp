@@ -134,8 +134,10 @@ TEST(Packing, RefusesWhatCannotFit) {
   const auto source = source_of({3, 50});
   const SampleOrder order(2, {.shuffle = false});
   Packer packer(*source, order, {.capacity = 20, .max_length = 0});
-  EXPECT_THAT(user_error_of([&] { packer.next(), packer.next(); }), HasSubstr("record 1 has 52 rows and a micro-batch holds 20"));
-  EXPECT_THAT(user_error_of([&] { Packer(*source, order, {.capacity = 20, .max_length = 21}); }), HasSubstr("raise the capacity"));
+  EXPECT_THAT(user_error_of([&] { packer.next(), packer.next(); }),
+              HasSubstr("record 1 has 52 rows and a micro-batch holds 20"));
+  EXPECT_THAT(user_error_of([&] { Packer(*source, order, {.capacity = 20, .max_length = 21}); }),
+              HasSubstr("raise the capacity"));
   EXPECT_THAT(user_error_of([&] { Packer(*source, order, {.max_length = 2}); }), HasSubstr("no room for residues"));
   const auto empty = source_of({});
   const SampleOrder nothing(0, {});
@@ -158,7 +160,7 @@ TEST(PlanInOrder, PacksARangeAndSetsLongRecordsApart) {
   ASSERT_EQ(plans.size(), 4U);
   EXPECT_THAT(visits_of(plans[0]), ElementsAre(1));
   EXPECT_THAT(visits_of(plans[1]), ElementsAre(2));
-  EXPECT_EQ(plans[1].rows, 52);  // beyond the capacity, alone
+  EXPECT_EQ(plans[1].rows, 52);                         // beyond the capacity, alone
   EXPECT_THAT(visits_of(plans[2]), ElementsAre(3, 4));  // 4 + 7 of 12 rows; 3 more do not fit
   EXPECT_THAT(visits_of(plans[3]), ElementsAre(5));
 }

@@ -13,8 +13,8 @@
 namespace lsd::data {
 
 // Lengths between `shortest` and `longest`, residues L .. O (X among them).
-inline std::vector<std::vector<std::uint8_t>> random_sequences(std::size_t count, std::uint32_t shortest, std::uint32_t longest,
-                                                               std::uint32_t seed = 1) {
+inline std::vector<std::vector<std::uint8_t>> random_sequences(std::size_t count, std::uint32_t shortest,
+                                                               std::uint32_t longest, std::uint32_t seed = 1) {
   const auto key = random_key(seed, RandomStream::validation);
   std::vector<std::vector<std::uint8_t>> sequences(count);
   for (std::uint32_t i = 0; i < count; ++i) {
@@ -25,8 +25,8 @@ inline std::vector<std::vector<std::uint8_t>> random_sequences(std::size_t count
   return sequences;
 }
 
-inline std::shared_ptr<const SequenceSource> random_source(std::size_t count, std::uint32_t shortest, std::uint32_t longest,
-                                                           std::uint32_t seed = 1) {
+inline std::shared_ptr<const SequenceSource> random_source(std::size_t count, std::uint32_t shortest,
+                                                           std::uint32_t longest, std::uint32_t seed = 1) {
   return make_memory_source(random_sequences(count, shortest, longest, seed));
 }
 

@@ -39,7 +39,8 @@ inline void check_communicator(HostCommunicator& ranks) {
   const int size = ranks.size(), self = ranks.rank();
   ranks.barrier();
   for (int root = 0; root < size; ++root)
-    EXPECT_EQ(ranks.broadcast_text("text of rank " + std::to_string(self), root), "text of rank " + std::to_string(root));
+    EXPECT_EQ(ranks.broadcast_text("text of rank " + std::to_string(self), root),
+              "text of rank " + std::to_string(root));
   EXPECT_EQ(ranks.broadcast_text("", 0), "");
 
   std::vector<double> doubles{1e16, static_cast<double>(self), 0.1 * (self + 1)};

@@ -10,7 +10,9 @@
 namespace lsd::dist {
 namespace {
 
-std::byte expected_byte(std::size_t i) { return static_cast<std::byte>((i * 2654435761U) >> 24U); }
+std::byte expected_byte(std::size_t i) {
+  return static_cast<std::byte>((i * 2654435761U) >> 24U);
+}
 
 TEST(LargeMessages, MayExceedTwoGibibytes) {
   const auto ranks = make_mpi_communicator();

@@ -23,8 +23,12 @@ TEST(SingleCommunicator, IsARealCommunicator) {
 class ThreadCommunicators : public testing::TestWithParam<int> {};
 INSTANTIATE_TEST_SUITE_P(Ranks, ThreadCommunicators, testing::Values(1, 2, 3, 4));
 
-TEST_P(ThreadCommunicators, KeepTheContract) { on_ranks(GetParam(), check_communicator); }
-TEST_P(ThreadCommunicators, DuplicatesAreIndependent) { on_ranks(GetParam(), check_duplicates_are_independent); }
+TEST_P(ThreadCommunicators, KeepTheContract) {
+  on_ranks(GetParam(), check_communicator);
+}
+TEST_P(ThreadCommunicators, DuplicatesAreIndependent) {
+  on_ranks(GetParam(), check_duplicates_are_independent);
+}
 
 TEST_P(ThreadCommunicators, StagedSumsOfHostTensorsAreInRankOrderAndInPlace) {
   on_ranks(GetParam(), [](HostCommunicator& ranks) {

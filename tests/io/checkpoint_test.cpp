@@ -186,7 +186,8 @@ TEST(DamagedCheckpoints, AreRefusedOrPassedOver) {
 
   fs::remove_all(folder / "checkpoint-00000002");
   flip_bit(folder / "checkpoint-00000001" / "state.json", 2000);
-  expect_error<DataError>([&] { open_latest_checkpoint(folder.path(), OnDamage::fall_back); }, {"no checkpoint", "is good"});
+  expect_error<DataError>([&] { open_latest_checkpoint(folder.path(), OnDamage::fall_back); },
+                          {"no checkpoint", "is good"});
 }
 
 TEST(DamagedCheckpoints, AMissingLatestIsNoticed) {
@@ -223,7 +224,10 @@ TEST(OtherCheckpoints, OfAnotherConfigAreRefusedByTheKeysThatDiffer) {
   const auto checkpoint = *open_latest_checkpoint(folder.path(), OnDamage::refuse);
   require_same_config(checkpoint, state_of(1).config);
   expect_error<UserError>(
-      [&] { require_same_config(checkpoint, {{"model.variant", "tn"}, {"optimizer.learning_rate", "0.0004"}, {"seed", "2"}}); },
+      [&] {
+        require_same_config(checkpoint,
+                            {{"model.variant", "tn"}, {"optimizer.learning_rate", "0.0004"}, {"seed", "2"}});
+      },
       {"model.variant: nm in the checkpoint, tn now", "seed: (absent) in the checkpoint, 2 now"});
   try {
     require_same_config(checkpoint, {{"model.variant", "tn"}, {"optimizer.learning_rate", "0.0004"}});
@@ -278,7 +282,8 @@ TEST(Checkpoints, PythonReadsThem) {
   CheckpointWriter writer(folder.path(), 2);
   write_checkpoint(writer, 7);
   const auto script = fs::path(LSD_TESTS_FOLDER) / "io" / "read_checkpoint.py";
-  const auto code = std::system((std::string(LSD_PYTHON) + " " + script.string() + " " + folder.path().string()).c_str());
+  const auto code =
+      std::system((std::string(LSD_PYTHON) + " " + script.string() + " " + folder.path().string()).c_str());
   EXPECT_EQ(code, 0) << "the Python packages safetensors and xxhash are needed: ./dev test installs them";
 }
 

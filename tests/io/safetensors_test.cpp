@@ -60,7 +60,9 @@ TEST(Safetensors, ReadsBackWhatItWrote) {
   EXPECT_EQ(file.find("scalar")->as<float>()[0], -3.5F);
   EXPECT_EQ(file.find("nothing"), nullptr);
   for (const auto& array : file.arrays())
-    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(array.bytes.data()) % static_cast<std::uintptr_t>(element_bytes(array.type)), 0U);
+    EXPECT_EQ(
+        reinterpret_cast<std::uintptr_t>(array.bytes.data()) % static_cast<std::uintptr_t>(element_bytes(array.type)),
+        0U);
 }
 
 // The format by hand: length, header padded with spaces so that data start at a multiple of 64, data.
@@ -143,7 +145,8 @@ TEST(Safetensors, RefusesArraysThatCannotBeWritten) {
   const TemporaryFolder folder;
   const std::vector<float> two(2);
   EXPECT_THROW(write_safetensors(folder / "a", {named_floats("w", {3}, two)}), InternalError);
-  EXPECT_THROW(write_safetensors(folder / "a", {named_floats("w", {2}, two), named_floats("w", {2}, two)}), InternalError);
+  EXPECT_THROW(write_safetensors(folder / "a", {named_floats("w", {2}, two), named_floats("w", {2}, two)}),
+               InternalError);
   EXPECT_THROW(write_safetensors(folder / "none" / "a", {}), SystemError);
 }
 
@@ -153,7 +156,8 @@ TEST(Safetensors, AgreesWithThePythonPackage) {
   const Content content;
   write_safetensors(folder / "ours.safetensors", content.arrays(), {{"step", "12"}});
   const auto script = std::filesystem::path(LSD_TESTS_FOLDER) / "io" / "exchange_safetensors.py";
-  const auto code = std::system((std::string(LSD_PYTHON) + " " + script.string() + " " + folder.path().string()).c_str());
+  const auto code =
+      std::system((std::string(LSD_PYTHON) + " " + script.string() + " " + folder.path().string()).c_str());
   ASSERT_EQ(code, 0) << "the Python package safetensors is needed: ./dev test installs it";
 
   const SafetensorsFile theirs(folder / "theirs.safetensors");

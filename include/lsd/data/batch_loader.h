@@ -22,8 +22,8 @@ struct BatchLoaderOptions {
   BatchContent content = {};       // `specials` is taken from `packing`
   std::int64_t micro_batches = 1;  // of a global batch
   int rank = 0, ranks = 1;
-  std::int64_t first_visit = 0;    // cursor to go on from: StepBatches::end_visit of the last step done
-  std::int64_t max_steps = -1;     // -1: until packing.end_visit, or for ever
+  std::int64_t first_visit = 0;  // cursor to go on from: StepBatches::end_visit of the last step done
+  std::int64_t max_steps = -1;   // -1: until packing.end_visit, or for ever
   int read_ahead_steps = 2;
   HostAllocate allocate = {};
   // Runs on the loader's thread for every micro-batch (also empty ones), after it is filled.
@@ -31,9 +31,9 @@ struct BatchLoaderOptions {
 };
 
 struct StepBatches {
-  std::int64_t first_visit = 0, end_visit = 0;               // cursor before and after
+  std::int64_t first_visit = 0, end_visit = 0;                       // cursor before and after
   std::int64_t num_tokens = 0, num_residues = 0, num_sequences = 0;  // of the whole global batch, over all ranks
-  std::vector<HostBatch> micro_batches;                      // this rank's; equally many on every rank, some may be empty
+  std::vector<HostBatch> micro_batches;  // this rank's; equally many on every rank, some may be empty
 };
 
 class BatchLoader {

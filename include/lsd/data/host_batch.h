@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// A packed micro-batch in host memory: every array of models::Batch in one block of fixed size, so that one copy brings it
-// to a device, where the same offsets hold. Names, types and meanings as in models/batch.h and tensor/packed_layout.h.
+// A packed micro-batch in host memory: every array of models::Batch in one block of fixed size, so that one copy brings
+// it to a device, where the same offsets hold. Names, types and meanings as in models/batch.h and
+// tensor/packed_layout.h.
 
 #include <cstddef>
 #include <cstdint>
@@ -52,14 +53,18 @@ class HostBatch {
   std::span<std::int32_t> offsets() const { return view<std::int32_t>(layout_.offsets, layout_.max_sequences + 1); }
   std::span<std::int32_t> row_sequence() const { return view<std::int32_t>(layout_.row_sequence, layout_.rows); }
   std::span<std::int32_t> row_position() const { return view<std::int32_t>(layout_.row_position, layout_.rows); }
-  std::span<std::int32_t> sequence_order() const { return view<std::int32_t>(layout_.sequence_order, layout_.max_sequences); }
+  std::span<std::int32_t> sequence_order() const {
+    return view<std::int32_t>(layout_.sequence_order, layout_.max_sequences);
+  }
   std::span<std::int32_t> tokens() const { return view<std::int32_t>(layout_.tokens, layout_.rows); }
   std::span<std::int32_t> targets() const { return view<std::int32_t>(layout_.targets, layout_.rows); }
   std::span<float> row_scale() const { return view<float>(layout_.row_scale, layout_.rows); }
   std::span<std::int32_t> residue_group() const { return view<std::int32_t>(layout_.residue_group, layout_.rows); }
   std::span<std::int32_t> type_group() const { return view<std::int32_t>(layout_.type_group, layout_.rows); }
   std::span<std::uint8_t> residue_mask() const { return view<std::uint8_t>(layout_.residue_mask, layout_.rows); }
-  std::span<std::int64_t> sequence_visit() const { return view<std::int64_t>(layout_.sequence_visit, layout_.max_sequences); }
+  std::span<std::int64_t> sequence_visit() const {
+    return view<std::int64_t>(layout_.sequence_visit, layout_.max_sequences);
+  }
   // Left 0 and 1 by fill(); the diffusion trainer writes them.
   std::span<float> sequence_time() const { return view<float>(layout_.sequence_time, layout_.max_sequences); }
   std::span<float> sequence_weight() const { return view<float>(layout_.sequence_weight, layout_.max_sequences); }
@@ -67,7 +72,7 @@ class HostBatch {
   std::vector<PlacedSequence> sequences;  // in row order: record, visit and crop of each
   std::int64_t num_tokens = 0;            // rows in use
   std::int64_t num_residues = 0;
-  std::int64_t num_targets = 0;           // rows with targets[row] >= 0
+  std::int64_t num_targets = 0;  // rows with targets[row] >= 0
 
  private:
   template <class T>
@@ -80,13 +85,14 @@ class HostBatch {
 };
 
 struct BatchContent {
-  bool specials = true;                          // as in PackingOptions
-  std::optional<MaskingOptions> masking = {};    // none: every residue but X is a target (NM, TN)
-  bool token_dropout = false;                    // false: row_scale is 1 everywhere
-  std::uint32_t seed = 0;                        // of the masks
+  bool specials = true;                        // as in PackingOptions
+  std::optional<MaskingOptions> masking = {};  // none: every residue but X is a target (NM, TN)
+  bool token_dropout = false;                  // false: row_scale is 1 everywhere
+  std::uint32_t seed = 0;                      // of the masks
 };
 
 // Fills every array of `batch` for `plan`; what does not belong to a sequence becomes dead rows and unused slots.
-void fill_batch(const SequenceSource& source, const MicroBatchPlan& plan, const BatchContent& content, HostBatch& batch);
+void fill_batch(const SequenceSource& source, const MicroBatchPlan& plan, const BatchContent& content,
+                HostBatch& batch);
 
 }  // namespace lsd::data

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Masked language modelling's choices for one sequence: each residue but X is a target with some probability, and then
-// replaced by <mask>, replaced by a random amino acid, or kept. A pure function of (seed, visit, token coordinate), where
-// coordinates count tokens within the crop (<cls> = 0).
+// replaced by <mask>, replaced by a random amino acid, or kept. A pure function of (seed, visit, token coordinate),
+// where coordinates count tokens within the crop (<cls> = 0).
 
 #include <cstdint>
 #include <span>
@@ -10,9 +10,9 @@
 namespace lsd::data {
 
 struct MaskingOptions {
-  double probability = 0.15;      // of being a target
-  double mask_share = 0.8;        // of the targets: becomes <mask>
-  double random_share = 0.1;      // of the targets: becomes one of the 20 amino acids; the rest stays as it is
+  double probability = 0.15;  // of being a target
+  double mask_share = 0.8;    // of the targets: becomes <mask>
+  double random_share = 0.1;  // of the targets: becomes one of the 20 amino acids; the rest stays as it is
 };
 
 // `tokens`: one sequence with or without specials; changed in place. `targets`: the old id where chosen, -1 elsewhere.

@@ -19,12 +19,12 @@
 namespace lsd::data {
 
 struct PackingOptions {
-  std::int64_t capacity = 65536;     // rows (tokens) of a micro-batch
-  std::int64_t max_sequences = 1024; // of a micro-batch
-  std::int64_t max_length = 1024;    // tokens of a sequence with its specials; longer ones are cropped; 0: never crop
-  bool specials = true;              // <cls> before and <eos> behind each sequence
-  std::uint32_t seed = 0;            // of the crops
-  std::int64_t end_visit = -1;       // no visit from here on; -1: no end
+  std::int64_t capacity = 65536;      // rows (tokens) of a micro-batch
+  std::int64_t max_sequences = 1024;  // of a micro-batch
+  std::int64_t max_length = 1024;     // tokens of a sequence with its specials; longer ones are cropped; 0: never crop
+  bool specials = true;               // <cls> before and <eos> behind each sequence
+  std::uint32_t seed = 0;             // of the crops
+  std::int64_t end_visit = -1;        // no visit from here on; -1: no end
   std::vector<std::int64_t> skipped_visits = {};  // sorted; taken out as if they did not exist
 };
 
@@ -66,8 +66,8 @@ class Packer {
   const SampleOrder& order_;
   PackingOptions options_;
   std::int64_t cursor_ = 0;
-  std::size_t next_skipped_ = 0;            // first entry of skipped_visits not below the cursor
-  std::vector<std::int64_t> records_;       // of visits [records_begin_, records_begin_ + records_.size())
+  std::size_t next_skipped_ = 0;       // first entry of skipped_visits not below the cursor
+  std::vector<std::int64_t> records_;  // of visits [records_begin_, records_begin_ + records_.size())
   std::int64_t records_begin_ = 0;
 };
 

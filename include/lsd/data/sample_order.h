@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // In which order an epoch visits the records: a keyed permutation of blocks of neighbouring records, then of records
-// within a window of blocks. Reads stay near each other (a window spans some 20 MB of a memory-mapped shard) and nothing
-// is stored: order(epoch, position) is a pure function of (seed, epoch, position) and a bijection in every epoch.
+// within a window of blocks. Reads stay near each other (a window spans some 20 MB of a memory-mapped shard) and
+// nothing is stored: order(epoch, position) is a pure function of (seed, epoch, position) and a bijection in every
+// epoch.
 
 #include <cstdint>
 #include <span>
@@ -10,7 +11,7 @@
 namespace lsd::data {
 
 struct SampleOrderOptions {
-  bool shuffle = true;               // false: record order
+  bool shuffle = true;  // false: record order
   std::uint32_t seed = 0;
   std::int64_t block_records = 256;  // neighbours that stay in one window
   std::int64_t window_blocks = 256;

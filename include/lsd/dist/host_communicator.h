@@ -19,7 +19,8 @@ namespace lsd::dist {
 // Generous: a rank may write a checkpoint or read shards while the others already wait.
 inline constexpr std::chrono::milliseconds kDefaultDeadline = std::chrono::minutes(30);
 
-// Not thread safe: calls on one communicator come from one thread at a time. duplicate() gives another for another thread.
+// Not thread safe: calls on one communicator come from one thread at a time. duplicate() gives another for another
+// thread.
 class HostCommunicator {
  public:
   virtual ~HostCommunicator() = default;

@@ -30,8 +30,8 @@ class TensorCollectives {
 
 std::unique_ptr<TensorCollectives> make_single_collectives();                  // host tensors
 std::unique_ptr<TensorCollectives> make_single_collectives(Backend& backend);  // tensors of any device
-// `communicator` becomes this object's own: duplicate the one that the rest of the program uses. Host tensors are reduced
-// in place, device tensors through a host copy. Every rank destroys it outside a collective.
+// `communicator` becomes this object's own: duplicate the one that the rest of the program uses. Host tensors are
+// reduced in place, device tensors through a host copy. Every rank destroys it outside a collective.
 std::unique_ptr<TensorCollectives> make_staged_collectives(Backend& backend,
                                                            std::unique_ptr<HostCommunicator> communicator);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Checkpoints: folders `checkpoint-00001000/` with model.safetensors, optimizer.safetensors and state.json, beside a text
-// file `latest` that names the newest good one. docs/formats/checkpoints.md is the format.
+// Checkpoints: folders `checkpoint-00001000/` with model.safetensors, optimizer.safetensors and state.json, beside a
+// text file `latest` that names the newest good one. docs/formats/checkpoints.md is the format.
 //
 // A checkpoint appears whole or not at all: it is written aside, checksummed, synced, renamed, and `latest` is switched
 // last. A process killed at any point leaves the previous checkpoint in force.
@@ -27,8 +27,8 @@ struct CheckpointState {
   std::int64_t step = 0;        // optimizer steps done
   std::int64_t next_visit = 0;  // data cursor: first visit of the next step
   std::vector<std::int64_t> skipped_visits;
-  Settings config;              // the options that decide results; another value is another run
-  std::string config_text;      // the whole resolved config, as --print-config shows it
+  Settings config;                                  // the options that decide results; another value is another run
+  std::string config_text;                          // the whole resolved config, as --print-config shows it
   std::map<std::string, std::string> fingerprints;  // "data" -> ..., "model" -> ...
   std::map<std::string, std::string> versions;      // program, git revision, libraries
   std::string extra_json = "{}";                    // an object of the trainer's own: sampler, schedule, best loss
@@ -43,7 +43,9 @@ class CheckpointWriter {
   const std::filesystem::path& begin(std::int64_t step);
   // Writes one file into the folder begun; `name` such as "model.safetensors".
   void write(const std::string& name, const std::vector<NamedArray>& arrays);
-  void add_file(WrittenFile file) { files_.push_back(std::move(file)); }  // written by another rank into begin()'s folder
+  void add_file(WrittenFile file) {
+    files_.push_back(std::move(file));
+  }  // written by another rank into begin()'s folder
   // Checks that all listed files are there, writes state.json, syncs, renames, switches `latest`, removes old ones.
   // Gives the checkpoint's final path.
   std::filesystem::path commit(const CheckpointState& state);

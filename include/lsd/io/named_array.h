@@ -32,7 +32,8 @@ struct NamedArray {
 inline NamedArray named_floats(std::string name, std::vector<std::int64_t> shape, std::span<const float> values) {
   return {std::move(name), ArrayType::float32, std::move(shape), std::as_bytes(values)};
 }
-inline NamedArray named_integers(std::string name, std::vector<std::int64_t> shape, std::span<const std::int64_t> values) {
+inline NamedArray named_integers(std::string name, std::vector<std::int64_t> shape,
+                                 std::span<const std::int64_t> values) {
   return {std::move(name), ArrayType::int64, std::move(shape), std::as_bytes(values)};
 }
 

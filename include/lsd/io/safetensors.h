@@ -33,7 +33,7 @@ class SafetensorsFile {
   const std::filesystem::path& path() const { return path_; }
   const std::vector<NamedArray>& arrays() const { return arrays_; }  // in file order
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
-  const NamedArray* find(std::string_view name) const;               // nullptr when there is none
+  const NamedArray* find(std::string_view name) const;  // nullptr when there is none
   // Throws DataError unless it is there with this type and shape.
   const NamedArray& require(std::string_view name, ArrayType type, const std::vector<std::int64_t>& shape) const;
   std::uint64_t bytes() const;

@@ -21,7 +21,9 @@ constexpr std::size_t kPieceBytes = std::size_t{1} << 30U;
 // Values of one ordered sum: all ranks' values are gathered, so this bounds the memory at ranks x 512 KiB.
 constexpr std::size_t kSumPiece = std::size_t{1} << 16U;
 
-int count_of(std::size_t elements) { return static_cast<int>(elements); }
+int count_of(std::size_t elements) {
+  return static_cast<int>(elements);
+}
 
 class MpiCommunicator final : public HostCommunicator {
  public:
@@ -71,8 +73,8 @@ class MpiCommunicator final : public HostCommunicator {
     for (std::size_t at = 0; at < values.size(); at += kSumPiece) {
       const auto piece = values.subspan(at, std::min(kSumPiece, values.size() - at));
       gathered.resize(piece.size() * static_cast<std::size_t>(size_));
-      check_mpi(MPI_Iallgather(piece.data(), count_of(piece.size()), MPI_DOUBLE, gathered.data(), count_of(piece.size()),
-                               MPI_DOUBLE, comm_, &add_request()),
+      check_mpi(MPI_Iallgather(piece.data(), count_of(piece.size()), MPI_DOUBLE, gathered.data(),
+                               count_of(piece.size()), MPI_DOUBLE, comm_, &add_request()),
                 "MPI_Iallgather");
       wait();
       for (std::size_t i = 0; i < piece.size(); ++i) {
@@ -123,7 +125,8 @@ class MpiCommunicator final : public HostCommunicator {
  private:
   void begin(const char* collective) {
     if (broken_)
-      throw SystemError(fmt::format("rank {} of {}: {} on a communicator on which an earlier call failed", rank_, size_, collective));
+      throw SystemError(
+          fmt::format("rank {} of {}: {} on a communicator on which an earlier call failed", rank_, size_, collective));
     collective_ = collective;
     ++calls_;
     requests_.clear();
@@ -134,16 +137,18 @@ class MpiCommunicator final : public HostCommunicator {
   void receive(Bytes bytes, std::size_t source) {
     for (std::size_t at = 0; at < bytes.size(); at += kPieceBytes) {
       const auto piece = bytes.subspan(at, std::min(kPieceBytes, bytes.size() - at));
-      check_mpi(MPI_Irecv(piece.data(), count_of(piece.size()), MPI_BYTE, static_cast<int>(source), 0, comm_, &add_request()),
-                "MPI_Irecv");
+      check_mpi(
+          MPI_Irecv(piece.data(), count_of(piece.size()), MPI_BYTE, static_cast<int>(source), 0, comm_, &add_request()),
+          "MPI_Irecv");
     }
   }
 
   void send(ConstBytes bytes, std::size_t target) {
     for (std::size_t at = 0; at < bytes.size(); at += kPieceBytes) {
       const auto piece = bytes.subspan(at, std::min(kPieceBytes, bytes.size() - at));
-      check_mpi(MPI_Isend(piece.data(), count_of(piece.size()), MPI_BYTE, static_cast<int>(target), 0, comm_, &add_request()),
-                "MPI_Isend");
+      check_mpi(
+          MPI_Isend(piece.data(), count_of(piece.size()), MPI_BYTE, static_cast<int>(target), 0, comm_, &add_request()),
+          "MPI_Isend");
     }
   }
 
@@ -152,14 +157,15 @@ class MpiCommunicator final : public HostCommunicator {
     constexpr std::size_t piece_size = kPieceBytes / sizeof(std::int64_t);
     for (std::size_t at = 0; at < values.size(); at += piece_size) {
       const auto piece = values.subspan(at, std::min(piece_size, values.size() - at));
-      check_mpi(MPI_Iallreduce(MPI_IN_PLACE, piece.data(), count_of(piece.size()), MPI_INT64_T, operation, comm_, &add_request()),
+      check_mpi(MPI_Iallreduce(MPI_IN_PLACE, piece.data(), count_of(piece.size()), MPI_INT64_T, operation, comm_,
+                               &add_request()),
                 "MPI_Iallreduce");
     }
     wait();
   }
 
-  // MPI_Wait has no deadline, so this polls: at first without pause, then with sleeps of up to 200 us, so that ranks that
-  // share a core let each other run.
+  // MPI_Wait has no deadline, so this polls: at first without pause, then with sleeps of up to 200 us, so that ranks
+  // that share a core let each other run.
   void wait() {
     using Clock = std::chrono::steady_clock;
     const auto start = Clock::now();
@@ -184,9 +190,10 @@ class MpiCommunicator final : public HostCommunicator {
 
   [[noreturn]] void give_up() {
     broken_ = true;
-    throw SystemError(fmt::format("rank {} of {} gave up in {} (call {} on this communicator): another rank did not come within "
-                                  "the deadline of {} s; look for the first error of the other ranks",
-                                  rank_, size_, collective_, calls_, std::chrono::duration<double>(deadline_).count()));
+    throw SystemError(
+        fmt::format("rank {} of {} gave up in {} (call {} on this communicator): another rank did not come within "
+                    "the deadline of {} s; look for the first error of the other ranks",
+                    rank_, size_, collective_, calls_, std::chrono::duration<double>(deadline_).count()));
   }
 
   MPI_Comm comm_;

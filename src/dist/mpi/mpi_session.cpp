@@ -15,7 +15,8 @@ void check_mpi(int code, std::string_view what) {
   char text[MPI_MAX_ERROR_STRING + 1] = {};
   int length = 0;
   if (MPI_Error_string(code, text, &length) != MPI_SUCCESS) length = 0;
-  throw SystemError(fmt::format("MPI failed in {}: {} (code {})", what, std::string_view(text, static_cast<std::size_t>(length)), code));
+  throw SystemError(fmt::format("MPI failed in {}: {} (code {})", what,
+                                std::string_view(text, static_cast<std::size_t>(length)), code));
 }
 
 namespace {
@@ -34,16 +35,18 @@ MpiSession::MpiSession(int& argc, char**& argv) {
   check_mpi(MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided), "MPI_Init_thread");
   check_mpi(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
   if (provided < MPI_THREAD_MULTIPLE)
-    throw SystemError(fmt::format("this MPI library offers thread level {} and gradients need MPI_THREAD_MULTIPLE ({}), since "
-                                  "they are summed on a thread of their own; use an MPI built with thread support",
-                                  provided, MPI_THREAD_MULTIPLE));
+    throw SystemError(
+        fmt::format("this MPI library offers thread level {} and gradients need MPI_THREAD_MULTIPLE ({}), since "
+                    "they are summed on a thread of their own; use an MPI built with thread support",
+                    provided, MPI_THREAD_MULTIPLE));
   int size = 0;
   check_mpi(MPI_Comm_size(MPI_COMM_WORLD, &size), "MPI_Comm_size");
   if (const int promised = promised_ranks(); promised > 1 && size == 1)
-    throw SystemError(fmt::format("the launcher started {} processes but MPI connects only 1, so each would do the whole work by "
-                                  "itself; under Slurm use srun --mpi=pmix (or mpirun), and the mpirun of the MPI library that "
-                                  "this program was built with",
-                                  promised));
+    throw SystemError(
+        fmt::format("the launcher started {} processes but MPI connects only 1, so each would do the whole work by "
+                    "itself; under Slurm use srun --mpi=pmix (or mpirun), and the mpirun of the MPI library that "
+                    "this program was built with",
+                    promised));
 }
 
 MpiSession::~MpiSession() {

@@ -19,7 +19,9 @@ class SingleCollectives final : public TensorCollectives {
     check(root == 0, "the root of a broadcast is a rank");
     return ++tickets_;
   }
-  void wait(Ticket ticket) override { check(ticket > 0 && ticket <= tickets_, "wait takes a ticket that was given out"); }
+  void wait(Ticket ticket) override {
+    check(ticket > 0 && ticket <= tickets_, "wait takes a ticket that was given out");
+  }
 
  private:
   // A rank alone holds the only slice.
@@ -41,7 +43,9 @@ class SingleCollectives final : public TensorCollectives {
 
 }  // namespace
 
-std::unique_ptr<TensorCollectives> make_single_collectives() { return std::make_unique<SingleCollectives>(nullptr); }
+std::unique_ptr<TensorCollectives> make_single_collectives() {
+  return std::make_unique<SingleCollectives>(nullptr);
+}
 std::unique_ptr<TensorCollectives> make_single_collectives(Backend& backend) {
   return std::make_unique<SingleCollectives>(&backend);
 }

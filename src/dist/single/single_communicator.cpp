@@ -37,6 +37,8 @@ class SingleCommunicator final : public HostCommunicator {
 
 }  // namespace
 
-std::unique_ptr<HostCommunicator> make_single_communicator() { return std::make_unique<SingleCommunicator>(); }
+std::unique_ptr<HostCommunicator> make_single_communicator() {
+  return std::make_unique<SingleCommunicator>();
+}
 
 }  // namespace lsd::dist

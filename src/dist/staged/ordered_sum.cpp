@@ -70,7 +70,8 @@ void OrderedSum::all_reduce_piece(std::span<float> values) {
 
 void OrderedSum::reduce_scatter(std::span<const float> values, std::span<float> slice) {
   const int self = ranks_.rank(), size = ranks_.size();
-  check(values.size() == slice.size() * static_cast<std::size_t>(size), "reduce_scatter gives each rank an equal slice");
+  check(values.size() == slice.size() * static_cast<std::size_t>(size),
+        "reduce_scatter gives each rank an equal slice");
   received_.resize(values.size());
   std::vector<ConstBytes> to;
   std::vector<Bytes> from;
@@ -80,13 +81,14 @@ void OrderedSum::reduce_scatter(std::span<const float> values, std::span<float> 
     from.push_back(std::as_writable_bytes(std::span(received_).subspan(first, slice.size())));
   }
   ranks_.exchange(to, from);
-  sum_in_rank_order(std::span<const float>(received_).subspan(static_cast<std::size_t>(self) * slice.size(), slice.size()),
-                    slice);
+  sum_in_rank_order(
+      std::span<const float>(received_).subspan(static_cast<std::size_t>(self) * slice.size(), slice.size()), slice);
 }
 
 void OrderedSum::all_gather(std::span<const float> slice, std::span<float> values) {
   const int size = ranks_.size();
-  check(values.size() == slice.size() * static_cast<std::size_t>(size), "all_gather takes an equal slice from each rank");
+  check(values.size() == slice.size() * static_cast<std::size_t>(size),
+        "all_gather takes an equal slice from each rank");
   const std::vector<ConstBytes> to(static_cast<std::size_t>(size), std::as_bytes(slice));
   std::vector<Bytes> from;
   for (int r = 0; r < size; ++r)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Sums of float32 blocks in host memory over ranks, each element in rank order: ((x0 + x1) + x2) + ... Whoever adds, the
-// bits are the same, so neither the slicing nor the bucket sizes show in results.
+// Sums of float32 blocks in host memory over ranks, each element in rank order: ((x0 + x1) + x2) + ... Whoever adds,
+// the bits are the same, so neither the slicing nor the bucket sizes show in results.
 
 #include <span>
 #include <vector>

@@ -96,24 +96,28 @@ class StagedCollectives final : public TensorCollectives {
 
   Ticket all_reduce_sum(TensorView values) override {
     const auto host = to_host(values, true);
-    return submit("all_reduce_sum", [this, host] { sum_.all_reduce(host); }, values, host);
+    return submit(
+        "all_reduce_sum", [this, host] { sum_.all_reduce(host); }, values, host);
   }
 
   Ticket reduce_scatter_sum(ConstTensorView values, TensorView slice) override {
     const auto from = to_host(values);
     const auto to = to_host(slice, false);
-    return submit("reduce_scatter_sum", [this, from, to] { sum_.reduce_scatter(from, to); }, slice, to);
+    return submit(
+        "reduce_scatter_sum", [this, from, to] { sum_.reduce_scatter(from, to); }, slice, to);
   }
 
   Ticket all_gather(ConstTensorView slice, TensorView values) override {
     const auto from = to_host(slice);
     const auto to = to_host(values, false);
-    return submit("all_gather", [this, from, to] { sum_.all_gather(from, to); }, values, to);
+    return submit(
+        "all_gather", [this, from, to] { sum_.all_gather(from, to); }, values, to);
   }
 
   Ticket broadcast(TensorView values, int root) override {
     const auto host = to_host(values, ranks_->rank() == root);
-    return submit("broadcast", [this, host, root] { ranks_->broadcast(std::as_writable_bytes(host), root); }, values, host);
+    return submit(
+        "broadcast", [this, host, root] { ranks_->broadcast(std::as_writable_bytes(host), root); }, values, host);
   }
 
   void wait(Ticket ticket) override {
@@ -133,7 +137,7 @@ class StagedCollectives final : public TensorCollectives {
  private:
   struct Pending {
     Ticket ticket = 0;
-    TensorView target;         // where the result goes; absent when it already stands there (host tensors)
+    TensorView target;  // where the result goes; absent when it already stands there (host tensors)
     std::span<float> staging;
     std::vector<std::vector<float>> buffers;
   };
@@ -191,7 +195,8 @@ class StagedCollectives final : public TensorCollectives {
 
 }  // namespace
 
-std::unique_ptr<TensorCollectives> make_staged_collectives(Backend& backend, std::unique_ptr<HostCommunicator> communicator) {
+std::unique_ptr<TensorCollectives> make_staged_collectives(Backend& backend,
+                                                           std::unique_ptr<HostCommunicator> communicator) {
   return std::make_unique<StagedCollectives>(backend, std::move(communicator));
 }
 

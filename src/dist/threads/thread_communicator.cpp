@@ -101,11 +101,13 @@ class ThreadCommunicator final : public HostCommunicator {
   }
 
   void exchange(std::span<const ConstBytes> to, std::span<const Bytes> from) override {
-    check(to.size() == static_cast<std::size_t>(size()) && from.size() == to.size(), "exchange takes one span per rank");
+    check(to.size() == static_cast<std::size_t>(size()) && from.size() == to.size(),
+          "exchange takes one span per rank");
     ++calls_;
     publish(&to, "exchange");
     for (int r = 0; r < size(); ++r) {
-      const auto source = (*static_cast<const std::span<const ConstBytes>*>(hub_->slot(r)))[static_cast<std::size_t>(rank_)];
+      const auto source =
+          (*static_cast<const std::span<const ConstBytes>*>(hub_->slot(r)))[static_cast<std::size_t>(rank_)];
       const auto target = from[static_cast<std::size_t>(r)];
       check(source.size() == target.size(), "both sides of an exchange name the same size");
       if (!source.empty() && source.data() != target.data()) std::memcpy(target.data(), source.data(), source.size());
@@ -133,9 +135,10 @@ class ThreadCommunicator final : public HostCommunicator {
 
   void meet(const char* collective) {
     if (!hub_->meet(deadline_))
-      throw SystemError(fmt::format("rank {} of {} gave up in {} (call {} on this communicator): another rank did not come "
-                                    "within the deadline of {} s; look for the first error of the other ranks",
-                                    rank_, size(), collective, calls_, std::chrono::duration<double>(deadline_).count()));
+      throw SystemError(
+          fmt::format("rank {} of {} gave up in {} (call {} on this communicator): another rank did not come "
+                      "within the deadline of {} s; look for the first error of the other ranks",
+                      rank_, size(), collective, calls_, std::chrono::duration<double>(deadline_).count()));
   }
 
   template <class T, class Combine>
@@ -146,8 +149,10 @@ class ThreadCommunicator final : public HostCommunicator {
     for (int r = 0; r < size(); ++r) {
       const auto part = *static_cast<const std::span<T>*>(hub_->slot(r));
       check(part.size() == values.size(), "all ranks of a reduction give the same size");
-      if (r == 0) total.assign(part.begin(), part.end());
-      else std::transform(total.begin(), total.end(), part.begin(), total.begin(), combine);
+      if (r == 0)
+        total.assign(part.begin(), part.end());
+      else
+        std::transform(total.begin(), total.end(), part.begin(), total.begin(), combine);
     }
     meet(collective);
     std::copy(total.begin(), total.end(), values.begin());
