@@ -240,7 +240,7 @@ class Step:
 
 def measure_ours(args, dtype):
     command = [args.ours, "--work", args.work, "--model", args.model, "--lengths", args.lengths_file, "--activation", dtype,
-               "--threads", str(args.threads), "--steps", str(args.steps), "--warmup", str(args.warmup), "--json"]
+               "--threads", str(args.threads), "--steps", str(args.steps), "--warmup", str(args.warmup), "--json=true"]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return json.loads([line for line in output.splitlines() if line.startswith("{")][-1])
 
