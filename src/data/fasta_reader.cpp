@@ -77,7 +77,7 @@ class FastaReader::State {
 
   FastaCounts full_counts() const {
     auto all = counts;
-    all.carriage_returns = cursor_.carriage_returns();
+    all.carriage_returns = cursor_.carriage_returns() - skipped_carriage_returns_;
     return all;
   }
   std::uint64_t text_bytes() const { return cursor_.offset() - (range_.begin > 0 ? range_.begin - 1 : 0); }
@@ -94,6 +94,7 @@ class FastaReader::State {
     }
     first_offset_ = cursor_.offset();
     first_line_ = cursor_.line();
+    skipped_carriage_returns_ = cursor_.carriage_returns();
   }
 
   void pass_preamble() {
@@ -192,6 +193,7 @@ class FastaReader::State {
   bool ends_with_line_end_ = true;
   std::uint64_t first_offset_ = 0;  // of the part's first header, and its line as counted from the part's start
   std::int64_t first_line_ = 1;
+  std::int64_t skipped_carriage_returns_ = 0;  // of lines that belong to the part before
   bool counted_ahead_ = false;
   std::int64_t records_ahead_ = 0, lines_ahead_ = 0;
 };
