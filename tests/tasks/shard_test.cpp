@@ -108,5 +108,216 @@ TEST(Shard, AnyNumberOfRanksWritesTheSameBytes) {
   }
 }
 
+nlohmann::json manifest_of(const std::filesystem::path& folder) {
+  return nlohmann::json::parse(read_text_file(folder / "manifest.json"));
+}
+
+TEST(Shard, SplitsAndOrderFollowSeedAndIdsAlone) {
+  const TemporaryFolder folder;
+  const auto records = fake_records(1000, 1);
+  write_file(folder / "a.fasta", fasta_text(records));
+  auto config = small_config({folder / "a.fasta"}, folder / "out");
+  config.shards.records = 100;
+  run_shard_on_threads(config, 2);
+  std::vector<std::uint64_t> order;
+  for (std::size_t split = 0; split < data::kSplits.size(); ++split) {
+    const auto source = data::open_shard_split(folder / "out", data::kSplits[split]);
+    std::uint64_t last_key = 0;
+    for (std::int64_t i = 0; i < source->size(); ++i) {
+      const auto number = source->record_number(i);
+      EXPECT_EQ(source->id(i), records[number].id);
+      EXPECT_EQ(data::split_of_id(source->id(i), 1, {0.2, 0.1}), static_cast<int>(split));
+      EXPECT_GE(data::shuffle_key(number, 1), last_key);
+      last_key = data::shuffle_key(number, 1);
+      if (split == 0) order.push_back(number);
+    }
+  }
+  // Binomial: 1,000 ids, 70 % for training, five standard deviations.
+  EXPECT_NEAR(static_cast<double>(order.size()), 700, 5 * 14.5);
+  EXPECT_FALSE(std::is_sorted(order.begin(), order.end()));
+  config.split.seed = 2;
+  config.output.folder = folder / "other";
+  run_shard_on_threads(config, 1);
+  EXPECT_NE(manifest_of(folder / "other")["splits"], manifest_of(folder / "out")["splits"]);
+}
+
+TEST(Shard, EveryFateIsCountedAndTheCountsAddUp) {
+  const TemporaryFolder folder;
+  write_file(folder / "a.fasta",
+             "\xEF\xBB\xBF>good1\r\nMKVLA*\r\n>gap\r\nMK-VLA\r\n>stop\r\nMK*VLA\r\n>digit\r\nMK1VLA\r\n>empty\r\n>short\r\nMK\r\n"
+             ">long\r\nMKVLAMKVLAMKVLA\r\n>unknown\r\nMXXXXX\r\n>good1\r\nAAAAA\r\n>same\r\nMKVLA\r\n>lower h\xC3\xA9\r\nmkvJAUOBZ X\r\n>good2\r\nGGGGG");
+  auto config = small_config({folder / "a.fasta"}, folder / "out");
+  config.length = {.min = 3, .max = 12};
+  config.residues = {.gaps = "drop_record", .inner_stops = "drop_record", .other = "drop_record", .max_unknown = 0.5};
+  config.records = {.empty = "drop_record", .duplicate_ids = "drop_record", .dedupe = true};
+  for (const int ranks : {1, 3}) {
+    SCOPED_TRACE(ranks);
+    config.output.folder = folder / fmt::format("out{}", ranks);
+    run_shard_on_threads(config, ranks);
+    const auto counts = manifest_of(config.output.folder)["counts"];
+    EXPECT_EQ(counts["read_records"], 12);
+    EXPECT_EQ(counts["kept_records"], 3);
+    EXPECT_EQ(counts["kept_residues"], 5 + 10 + 5);
+    for (const std::string why : {"gaps", "inner_stops", "other_bytes", "empty", "too_short", "too_long", "too_many_unknown",
+                                  "duplicate_id", "duplicate_sequence"})
+      EXPECT_EQ(counts["dropped_" + why + "_records"], 1) << why;
+    EXPECT_EQ(counts["dropped_too_long_residues"], 15);
+    EXPECT_EQ(counts["byte_order_marks"], 1);
+    EXPECT_EQ(counts["carriage_returns"], 22);
+    EXPECT_EQ(counts["missing_final_line_end"], 1);
+    EXPECT_EQ(counts["non_ascii_headers"], 1);
+    EXPECT_EQ(counts["lower_case_residues"], 3);
+    EXPECT_EQ(counts["letters_turned_into_X"], 1);
+    EXPECT_EQ(counts["final_stops_dropped"], 1);
+    EXPECT_EQ(counts["blanks_dropped"], 1);
+    const auto found = letters_by_id(config.output.folder);
+    EXPECT_EQ(found, (std::map<std::string, std::string>{{"good1", "MKVLA"}, {"lower", "MKVXAUOBZX"}, {"good2", "GGGGG"}}));
+  }
+}
+
+TEST(Shard, RemovingGapsAndStopsKeepsTheRecord) {
+  const TemporaryFolder folder;
+  write_file(folder / "a.fasta", ">a\nM-K.V*LA*\n");
+  auto config = small_config({folder / "a.fasta"}, folder / "out");
+  config.residues.gaps = config.residues.inner_stops = "remove";
+  run_shard_on_threads(config, 1);
+  EXPECT_EQ(letters_by_id(folder / "out").at("a"), "MKVLA");
+}
+
+// The error names file, record, id, line and what to do, on every rank alike; the new output folder is gone again.
+TEST(Shard, BadRecordsAreNamedWhateverTheRanks) {
+  struct Case {
+    std::string text;
+    std::vector<std::string> words;
+  };
+  const std::vector<Case> cases = {
+      {">a\nMKV\n>b\nMK\nV-L\n>c\nLL\n", {"record 2 ('b')", "line 5", "'-'", "residues.gaps"}},
+      {">a\nMKV\n>b\nMK*V\n>c\nLL\n", {"record 2 ('b')", "line 4", "'*'", "residues.inner_stops"}},
+      {">a\nMKV\n>b\nMKV\n>c\nL7L\n", {"record 3 ('c')", "line 6", "'7'", "digit", "residues.other"}},
+      {std::string(">a\nMKV\n>b\nM\0V\n>c\nLL\n", 23), {"record 2 ('b')", "line 4", "0x00", "NUL"}},
+      {">a\nMKV\n>b\nMKV\n>c\nL\xC3\xA9L\n", {"record 3 ('c')", "0xC3", "ASCII"}},
+      {">a\nMKV\n>b\nMKV\n+\nIII\n", {"record 2 ('b')", "line 5", "FASTQ"}},
+      {">a\nMKV\n>b\nMKV\n>\nLL\n", {"record 3", "line 5", "no id"}},
+      {">a\nMKV\n>b\nMKV\n>a\nLL\n", {"record 3 ('a'), line 5", "same id as", "record 1 ('a'), line 1", "records.duplicate_ids"}},
+      {"MKV\n>a\nMKV\n", {"line 1", "before the first header"}},
+      {"@r\nACGT\n+\nIIII\n", {"FASTQ"}},
+      {">a\n>b\n>c\n", {"no record is left of 3", "dropped_empty"}},
+  };
+  for (const auto& bad : cases) {
+    for (const int ranks : {1, 2, 4}) {
+      SCOPED_TRACE(bad.text + fmt::format(" on {}", ranks));
+      const TemporaryFolder folder;
+      write_file(folder / "bad.fasta", bad.text);
+      auto words = bad.words;
+      if (words[0].find("left") == std::string::npos) words.push_back("bad.fasta");
+      std::string message;
+      try {
+        run_shard_on_threads(small_config({folder / "bad.fasta"}, folder / "out"), ranks);
+        ADD_FAILURE() << "nothing was thrown";
+      } catch (const DataError& error) {
+        message = error.what();
+      }
+      for (const auto& word : words) EXPECT_NE(message.find(word), std::string::npos) << "no '" << word << "' in: " << message;
+      EXPECT_FALSE(std::filesystem::exists(folder / "out"));
+    }
+  }
+}
+
+TEST(Shard, BadFilesAreNamed) {
+  const TemporaryFolder folder;
+  write_file(folder / "good.fasta", ">a\nMKV\n");
+  write_file(folder / "empty.fasta", "");
+  const auto run = [&](std::vector<std::string> files) {
+    files.insert(files.begin(), folder / "good.fasta");
+    run_shard_on_threads(small_config(files, folder / "out"), 2);
+  };
+  expect_error<DataError>([&] { run({folder / "missing.fasta"}); }, {"missing.fasta", "No such file"});
+  expect_error<DataError>([&] { run({folder / "empty.fasta"}); }, {"empty.fasta", "empty"});
+  expect_error<DataError>([&] { run({folder.path()}); }, {"is a folder"});
+  expect_error<UserError>([&] { run({"-", "-"}); }, {"standard input"});
+  expect_error<DataError>([&] { run({folder / "good.fasta"}); }, {"same id", "good.fasta, record 1"});
+}
+
+TEST(Shard, AFinishedSetIsLeftAloneAndAnotherOneRefused) {
+  const TemporaryFolder folder;
+  write_file(folder / "a.fasta", fasta_text(fake_records(100, 1)));
+  auto config = small_config({folder / "a.fasta"}, folder / "out");
+  run_shard_on_threads(config, 2);
+  const auto manifest = folder / "out" / "manifest.json";
+  const auto written = std::filesystem::last_write_time(manifest);
+  EXPECT_EQ(run_shard_on_threads(config, 1), tasks::Outcome::done);
+  EXPECT_EQ(std::filesystem::last_write_time(manifest), written);
+  config.split.seed = 2;
+  expect_error<UserError>([&] { run_shard_on_threads(config, 2); }, {"holds another run", "choose another folder"});
+  EXPECT_EQ(std::filesystem::last_write_time(manifest), written);
+  config.split.seed = 1;
+  write_file(folder / "a.fasta", fasta_text(fake_records(101, 1)));
+  expect_error<UserError>([&] { run_shard_on_threads(config, 2); }, {"holds another run"});
+}
+
+TEST(Shard, AFinishedSetWithAHoleIsMadeAgain) {
+  const TemporaryFolder folder;
+  write_file(folder / "a.fasta", fasta_text(fake_records(100, 1)));
+  const auto config = small_config({folder / "a.fasta"}, folder / "out");
+  run_shard_on_threads(config, 1);
+  const auto before = result_files(folder / "out");
+  for (const auto& [name, bytes] : before)
+    if (name.starts_with("valid")) std::filesystem::remove(folder / "out" / name);
+  run_shard_on_threads(config, 2);
+  EXPECT_TRUE(result_files(folder / "out") == before);
+}
+
+TEST(Shard, ForeignAndUnwritableFoldersAreRefused) {
+  const TemporaryFolder folder;
+  write_file(folder / "a.fasta", ">a\nMKV\n");
+  std::filesystem::create_directory(folder / "mine");
+  write_file(folder / "mine" / "thesis.txt", "precious");
+  expect_error<UserError>([&] { run_shard_on_threads(small_config({folder / "a.fasta"}, folder / "mine"), 2); },
+                          {"mine", "thesis.txt"});
+  expect_error<UserError>([&] { run_shard_on_threads(small_config({folder / "a.fasta"}, folder / "a.fasta"), 2); }, {"not a folder"});
+  expect_error<SystemError>([&] { run_shard_on_threads(small_config({folder / "a.fasta"}, "/proc/nowhere"), 2); }, {"/proc/nowhere"});
+}
+
+TEST(Shard, StopsWhenAskedAndStartsAnew) {
+  const TemporaryFolder folder;
+  write_file(folder / "a.fasta", fasta_text(fake_records(300, 1)));
+  const auto config = small_config({folder / "a.fasta"}, folder / "out");
+  EXPECT_EQ(run_shard_on_threads(config, 2, /*stop_at_once=*/true), tasks::Outcome::stopped);
+  EXPECT_TRUE(std::filesystem::exists(folder / "out" / "STOPPED"));
+  EXPECT_FALSE(std::filesystem::exists(folder / "out" / "manifest.json"));
+  EXPECT_EQ(run_shard_on_threads(config, 2), tasks::Outcome::done);
+  EXPECT_TRUE(std::filesystem::exists(folder / "out" / "DONE"));
+  EXPECT_FALSE(std::filesystem::exists(folder / "out" / "STOPPED"));
+}
+
+TEST(Shard, RefusesRatherThanExceedTheMemoryLimit) {
+  const TemporaryFolder folder;
+  write_file(folder / "a.fasta", fasta_text(fake_records(300, 1)));
+  auto config = small_config({folder / "a.fasta"}, folder / "out");
+  config.memory.limit = 1e-5;
+  expect_error<UserError>([&] { run_shard_on_threads(config, 2); }, {"estimated from its size", "memory.limit"});
+  config.memory.limit = 1e-3;  // more than the estimate, less than one block of the store
+  expect_error<UserError>([&] { run_shard_on_threads(config, 2); }, {"read so far", "memory.limit"});
+  EXPECT_FALSE(std::filesystem::exists(folder / "out"));
+}
+
+TEST(Shard, MoreRanksThanRecordsIsFine) {
+  const TemporaryFolder folder;
+  write_file(folder / "a.fasta", ">a\nMKV\n");
+  run_shard_on_threads(small_config({folder / "a.fasta"}, folder / "out1"), 1);
+  run_shard_on_threads(small_config({folder / "a.fasta"}, folder / "out5"), 5);
+  EXPECT_TRUE(result_files(folder / "out1") == result_files(folder / "out5"));
+}
+
+TEST(Shard, TimeAndRanksStandInProvenanceOnly) {
+  const TemporaryFolder folder;
+  write_file(folder / "a.fasta", ">a\nMKV\n");
+  run_shard_on_threads(small_config({folder / "a.fasta"}, folder / "out"), 3);
+  const auto provenance = nlohmann::json::parse(read_text_file(folder / "out" / "provenance.json"));
+  EXPECT_EQ(provenance["ranks"], 3);
+  EXPECT_EQ(provenance["hosts"].size(), 3U);
+  EXPECT_TRUE(provenance.contains("finished"));
+}
+
 }  // namespace
 }  // namespace lsd

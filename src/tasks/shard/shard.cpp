@@ -77,46 +77,77 @@ bool is_finished(const Job& job, const RunDir& folder) {
   }
 }
 
-// Opens the output folder on rank 0; true on all ranks when there is nothing left to do.
-bool open_folder(const Job& job, std::unique_ptr<RunDir>& folder) {
-  auto& ranks = job.runtime.ranks;
-  std::int64_t finished = 0;
-  together(ranks, [&] {
-    if (!ranks.is_root()) return;
-    folder = std::make_unique<RunDir>(job.config.output.folder, kProgram, config_text(job.config), job.fingerprint, ranks.size());
-    finished = is_finished(job, *folder) ? 1 : 0;
-    if (finished != 0) return;
-    folder->clear_state();
-    std::filesystem::remove(folder->path() / io::kManifestName);  // written last: without it the set counts as unfinished
-  });
-  ranks.all_reduce_max({&finished, 1});
-  return finished != 0;
-}
+// The output folder, held by rank 0. Until the first shard is written a failure leaves no trace in a folder that was new, so
+// that a command with a mended option may use it.
+class OutputFolder {
+ public:
+  explicit OutputFolder(const Job& job) : job_(job), existed_(std::filesystem::exists(job.config.output.folder)) {
+    auto& ranks = job.runtime.ranks;
+    together(ranks, [&] {
+      if (ranks.is_root()) open();
+    });
+    ranks.all_reduce_max({&finished_, 1});
+  }
+  ~OutputFolder() {
+    if (!run_ || !fresh_ || committed_) return;
+    std::error_code ignored;
+    for (const auto* name : {"environment.json", "config.cfg"}) std::filesystem::remove(run_->path() / name, ignored);
+    if (!existed_) std::filesystem::remove(run_->path(), ignored);
+  }
+  OutputFolder(const OutputFolder&) = delete;
+  OutputFolder& operator=(const OutputFolder&) = delete;
+
+  bool finished() const { return finished_ != 0; }  // this very set is there, complete
+  void start_writing() {
+    committed_ = true;
+    job_.runtime.run_folder = job_.config.output.folder;
+  }
+  void commit(RunState state, const std::string& reason) {
+    committed_ = true;
+    if (run_) run_->commit_state(state, reason);
+  }
+
+ private:
+  void open() {
+    run_ = std::make_unique<RunDir>(job_.config.output.folder, kProgram, config_text(job_.config), job_.fingerprint,
+                                    job_.runtime.ranks.size());
+    fresh_ = run_->state() == RunState::fresh;
+    finished_ = is_finished(job_, *run_) ? 1 : 0;
+    if (finished_ != 0) return;
+    run_->clear_state();
+    std::filesystem::remove(run_->path() / io::kManifestName);  // written last: without it the set counts as unfinished
+  }
+
+  const Job& job_;
+  std::unique_ptr<RunDir> run_;  // on rank 0
+  bool existed_ = false, fresh_ = false, committed_ = false;
+  std::int64_t finished_ = 0;
+};
 
 void print_lines(const Log& log, const std::string& table) {
   std::istringstream lines(table);
   for (std::string line; std::getline(lines, line);) log.info(line);
 }
 
-Outcome stop_early(const Job& job, RunDir* folder) {
+Outcome stop_early(const Job& job, OutputFolder& folder) {
   job.runtime.ranks.barrier();
-  if (folder != nullptr) folder->commit_state(RunState::stopped, "asked to stop; the same command starts anew");
+  folder.commit(RunState::stopped, "asked to stop; the same command makes the set anew");
   job.runtime.log.info("stopped as asked; the same command makes the set anew");
   return Outcome::stopped;
 }
 
-void finish(const Job& job, const ReadResult& result, std::vector<io::ManifestSplit> splits, RunDir* folder, double seconds) {
+void finish(const Job& job, const ReadResult& result, std::vector<io::ManifestSplit> splits, OutputFolder& folder, double seconds) {
   const auto manifest = make_manifest(job, result, std::move(splits));
+  const auto sum = sum_of(result.tallies);
   write_provenance(job, job.config.output.folder, seconds);
   together(job.runtime.ranks, [&] {
-    if (folder == nullptr) return;
-    io::write_manifest(folder->path(), manifest);
-    folder->commit_state(RunState::done, fmt::format("{} records kept", sum_of(result.tallies).kept().records));
+    if (!job.runtime.ranks.is_root()) return;
+    io::write_manifest(job.config.output.folder, manifest);
+    folder.commit(RunState::done, fmt::format("{} records kept", sum.kept().records));
   });
-  const auto& log = job.runtime.log;
-  print_lines(log, tally_table(sum_of(result.tallies)));
-  print_lines(log, split_table(manifest.splits));
-  log.info(fmt::format("wrote {} in {}", job.config.output.folder, human_duration(seconds)));
+  print_lines(job.runtime.log, tally_table(sum));
+  print_lines(job.runtime.log, split_table(manifest.splits));
+  job.runtime.log.info(fmt::format("wrote {} in {}", job.config.output.folder, human_duration(seconds)));
 }
 
 }  // namespace
@@ -149,14 +180,13 @@ void ShardConfig::Split::validate() const {
 Outcome shard(const ShardConfig& config, Runtime& runtime) {
   const auto start = std::chrono::steady_clock::now();
   const auto job = prepare(config, runtime);
-  std::unique_ptr<RunDir> folder;  // on rank 0
-  if (open_folder(job, folder)) {
+  OutputFolder folder(job);
+  if (folder.finished()) {
     runtime.log.info(fmt::format("{} holds this shard set already, finished: nothing to do", config.output.folder));
     return Outcome::done;
   }
-  runtime.run_folder = config.output.folder;
   auto result = read_input(job);
-  if (result.stopped) return stop_early(job, folder.get());
+  if (result.stopped) return stop_early(job, folder);
   drop_duplicate_ids(job, result);
   drop_duplicate_sequences(job, result);
   add_tallies(job, result);
@@ -165,10 +195,11 @@ Outcome shard(const ShardConfig& config, Runtime& runtime) {
     throw DataError(fmt::format("no record is left of {} read: look at the length filter and the policies\n{}", sum.read.records,
                                 tally_table(sum)));
   }
+  folder.start_writing();
   auto splits = write_shards(job, result);
-  if (!splits) return stop_early(job, folder.get());
+  if (!splits) return stop_early(job, folder);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  finish(job, result, std::move(*splits), folder.get(), seconds.count());
+  finish(job, result, std::move(*splits), folder, seconds.count());
   return Outcome::done;
 }
 
