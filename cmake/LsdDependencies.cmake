@@ -7,6 +7,7 @@ find_package(Boost REQUIRED COMPONENTS program_options)
 find_package(fmt REQUIRED)
 find_package(Eigen3 REQUIRED)
 find_package(nlohmann_json REQUIRED)
+find_package(dnnl REQUIRED CONFIG)  # oneDNN: matrix products of the CPU backend
 find_package(Threads REQUIRED)
 find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_package(PkgConfig REQUIRED)
@@ -21,5 +22,5 @@ endif()
 
 string(REGEX MATCH "^[^,\n]*" mpi_library "${MPI_CXX_LIBRARY_VERSION_STRING}")
 # What --version and the run folders name.
-list(APPEND LSD_LIBRARY_VERSIONS "${mpi_library}" "HDF5 ${HDF5_VERSION}"
+list(APPEND LSD_LIBRARY_VERSIONS "${mpi_library}" "HDF5 ${HDF5_VERSION}" "oneDNN ${dnnl_VERSION}"
   "Boost ${Boost_VERSION}" "fmt ${fmt_VERSION}" "ISA-L ${ISAL_VERSION}" "zstd ${ZSTD_VERSION}" "xxHash ${XXHASH_VERSION}")

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Linear layers: y = act(x W^T + b), W stored [out, in] as PyTorch does. Products accumulate in float32.
+// Where grad_y is float32 and the other operands are bfloat16, grad_y is rounded to bfloat16 before it is multiplied.
 
 #include "lsd/tensor/op_family.h"
 #include "lsd/tensor/view.h"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Layer norms fused with the residual addition in front of them. Statistics are float32, variance with 1/width.
+// They are those of the sum as it is stored, so that backward, which reads it back, sees the same numbers.
 // The residual stream (x, sum, grad_sum, grad_x) may be float32 while y, delta and their gradients are bfloat16.
 
 #include "lsd/tensor/op_family.h"

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <omp.h>
-
 #include "../host_backend_internal.h"
-#include "../reference/families_internal.h"
+#include "cpu_internal.h"
 #include "lsd/backends/make_backend.h"
 
 namespace lsd::backends {
@@ -10,9 +8,21 @@ namespace {
 
 class CpuBackend : public HostBackend {
  public:
-  explicit CpuBackend(int threads) : threads_(threads) {}
+  CpuBackend(const cpu::Kernels& kernels, int threads)
+      : setup_{.context = context_, .kernels = kernels, .threads = threads},
+        matrix_(cpu::make_matrix_ops(setup_)),
+        norm_(cpu::make_norm_ops(setup_)),
+        attention_(cpu::make_attention_ops(setup_)),
+        pointwise_(cpu::make_pointwise_ops(setup_)),
+        random_(cpu::make_random_ops(setup_)),
+        loss_(cpu::make_loss_ops(setup_)),
+        reduce_(cpu::make_reduce_ops(setup_)),
+        optimizer_(cpu::make_optimizer_ops(setup_)) {}
   std::string_view name() const override { return "cpu"; }
-  std::string description() const override { return cpu_model_name() + ", " + std::to_string(threads_) + " threads"; }
+  std::string description() const override {
+    return cpu_model_name() + ", " + std::to_string(setup_.threads) + (setup_.threads == 1 ? " thread, " : " threads, ") +
+           setup_.kernels.name + " loops";
+  }
   MatrixOps& matrix() override { return *matrix_; }
   NormOps& norm() override { return *norm_; }
   AttentionOps& attention() override { return *attention_; }
@@ -23,21 +33,26 @@ class CpuBackend : public HostBackend {
   OptimizerOps& optimizer() override { return *optimizer_; }
 
  private:
-  int threads_;
-  std::unique_ptr<MatrixOps> matrix_ = reference::make_matrix_ops(context_);
-  std::unique_ptr<NormOps> norm_ = reference::make_norm_ops(context_);
-  std::unique_ptr<AttentionOps> attention_ = reference::make_attention_ops(context_);
-  std::unique_ptr<PointwiseOps> pointwise_ = reference::make_pointwise_ops(context_);
-  std::unique_ptr<RandomOps> random_ = reference::make_random_ops(context_);
-  std::unique_ptr<LossOps> loss_ = reference::make_loss_ops(context_);
-  std::unique_ptr<ReduceOps> reduce_ = reference::make_reduce_ops(context_);
-  std::unique_ptr<OptimizerOps> optimizer_ = reference::make_optimizer_ops(context_);
+  cpu::Setup setup_;
+  std::unique_ptr<MatrixOps> matrix_;
+  std::unique_ptr<NormOps> norm_;
+  std::unique_ptr<AttentionOps> attention_;
+  std::unique_ptr<PointwiseOps> pointwise_;
+  std::unique_ptr<RandomOps> random_;
+  std::unique_ptr<LossOps> loss_;
+  std::unique_ptr<ReduceOps> reduce_;
+  std::unique_ptr<OptimizerOps> optimizer_;
 };
 
 }  // namespace
 
+std::unique_ptr<Backend> cpu::make_backend_on(const Kernels& kernels, int threads) {
+  return std::make_unique<CpuBackend>(kernels, threads);
+}
+
 std::unique_ptr<Backend> make_cpu_backend(const BackendOptions& options) {
-  auto backend = std::make_unique<CpuBackend>(options.threads > 0 ? options.threads : omp_get_max_threads());
+  const int threads = options.threads > 0 ? options.threads : omp_get_max_threads();
+  auto backend = cpu::make_backend_on(cpu::best_kernels(), threads);
   backend->set_planning(options.plan_only);
   return backend;
 }

@@ -6,6 +6,14 @@
 namespace lsd::backends::reference {
 namespace {
 
+// A gradient in float32 beside bfloat16 operands is rounded before it is multiplied.
+std::vector<double> rounded_to(DType type, ConstTensorView view) {
+  auto out = to_doubles(view);
+  if (type == DType::bfloat16)
+    for (auto& value : out) value = static_cast<double>(static_cast<float>(BFloat16(static_cast<float>(value))));
+  return out;
+}
+
 class ReferenceMatrixOps : public MatrixOps {
  public:
   using MatrixOps::MatrixOps;
@@ -31,7 +39,7 @@ class ReferenceMatrixOps : public MatrixOps {
 
   void launch(const LinearBackwardInput& op) override {
     const auto rows = op.grad_y.shape()[0], out = op.weight.shape()[0], in = op.weight.shape()[1];
-    const auto grad_y = to_doubles(op.grad_y), weight = to_doubles(op.weight), gelu_input = to_doubles(op.gelu_input);
+    const auto grad_y = rounded_to(op.weight.dtype(), op.grad_y), weight = to_doubles(op.weight), gelu_input = to_doubles(op.gelu_input);
     std::vector<double> sum(static_cast<std::size_t>(in));
     for (std::int64_t r = 0; r < rows; ++r) {
       std::fill(sum.begin(), sum.end(), 0.0);
@@ -49,7 +57,7 @@ class ReferenceMatrixOps : public MatrixOps {
 
   void launch(const LinearBackwardWeight& op) override {
     const auto rows = op.x.shape()[0], in = op.x.shape()[1], out = op.grad_y.shape()[1];
-    const auto x = to_doubles(op.x), grad_y = to_doubles(op.grad_y);
+    const auto x = to_doubles(op.x), grad_y = rounded_to(op.x.dtype(), op.grad_y);
     std::vector<double> sum(static_cast<std::size_t>(in));
     for (std::int64_t o = 0; o < out; ++o) {
       std::fill(sum.begin(), sum.end(), 0.0);

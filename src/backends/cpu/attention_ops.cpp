@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cmath>
+#include <numbers>
+#include <string>
+#include <vector>
+
+#include "cpu_internal.h"
+#include "lsd/core/error.h"
+
+namespace lsd::backends::cpu {
+namespace {
+
+// cos and sin of position * theta^(-2 i / head_width). Made in double and kept, as every layer of every step asks for
+// the same ones; it grows, at first use, to the longest sequence a run may meet.
+class RotaryTable {
+ public:
+  void prepare(float theta, std::int64_t head_width, std::int64_t positions) {
+    if (theta == theta_ && head_width == head_width_ && positions <= positions_) return;
+    theta_ = theta;
+    head_width_ = head_width;
+    positions_ = positions;
+    const auto half = head_width / 2;
+    cosine_.resize(static_cast<std::size_t>(positions * half));
+    sine_.resize(cosine_.size());
+    for (std::int64_t i = 0; i < half; ++i) {
+      const double frequency = std::pow(static_cast<double>(theta), -2.0 * static_cast<double>(i) / static_cast<double>(head_width));
+      for (std::int64_t p = 0; p < positions; ++p) {
+        const auto at = static_cast<std::size_t>(p * half + i);
+        cosine_[at] = static_cast<float>(std::cos(static_cast<double>(p) * frequency));
+        sine_[at] = static_cast<float>(std::sin(static_cast<double>(p) * frequency));
+      }
+    }
+  }
+  const float* cosine() const { return cosine_.data(); }
+  const float* sine() const { return sine_.data(); }
+
+ private:
+  float theta_ = 0.0F;
+  std::int64_t head_width_ = 0, positions_ = 0;
+  std::vector<float> cosine_, sine_;
+};
+
+class CpuAttentionOps : public AttentionOps {
+ public:
+  explicit CpuAttentionOps(const Setup& setup) : AttentionOps(setup.context), setup_(setup) {}
+
+ private:
+  // Float32 images of a bfloat16 head: q k v out forward; q k v out grad_out and three gradients backward.
+  static constexpr std::int64_t kForwardImages = 4, kBackwardImages = 8;
+
+  std::int64_t thread_floats(ConstTensorView qkv, const PackedLayout& layout, int heads, bool backward) const {
+    const auto head_width = qkv.shape()[1] / 3 / heads;
+    const auto images = qkv.dtype() == DType::float32 ? 0 : (backward ? kBackwardImages : kForwardImages);
+    return ceil_div(setup_.kernels.attention_scratch(layout.max_length, head_width, backward) +
+                        images * layout.max_length * head_width, 16) * 16;
+  }
+  std::size_t scratch_bytes(const AttentionForward& op) const override {
+    return static_cast<std::size_t>(setup_.threads * thread_floats(op.qkv, op.layout, op.heads, false)) * sizeof(float);
+  }
+  std::size_t scratch_bytes(const AttentionBackward& op) const override {
+    return static_cast<std::size_t>(setup_.threads * thread_floats(op.qkv, op.layout, op.heads, true)) * sizeof(float);
+  }
+
+  void launch(const AttentionForward& op) override;
+  void launch(const AttentionBackward& op) override;
+  void prepare(ConstTensorView qkv, const PackedLayout& layout, int heads, float theta);
+  void zero_dead_rows(const PackedLayout& layout, TensorView view) const;
+  // Calls body(head index, first row, length, thread) for all heads of all sequences, longest sequence first.
+  template <class Body>
+  void for_each_head(const PackedLayout& layout, int heads, Body&& body) const;
+
+  Setup setup_;
+  RotaryTable rotary_;
+};
+
+void CpuAttentionOps::prepare(ConstTensorView qkv, const PackedLayout& layout, int heads, float theta) {
+  const auto* offsets = layout.offsets.data<std::int32_t>();
+  std::int64_t longest = 0, last_position = 0;
+  for (std::int64_t s = 0; s < layout.max_sequences(); ++s)
+    longest = std::max<std::int64_t>(longest, offsets[s + 1] - offsets[s]);
+  for (const auto position : layout.row_position.span<std::int32_t>())
+    last_position = std::max<std::int64_t>(last_position, position);
+  if (longest > layout.max_length || last_position >= layout.max_length)
+    throw InternalError("attention: a sequence of " + std::to_string(std::max(longest, last_position + 1)) +
+                        " rows is longer than the layout's max_length of " + std::to_string(layout.max_length));
+  rotary_.prepare(theta, qkv.shape()[1] / 3 / heads, layout.max_length);
+}
+
+void CpuAttentionOps::zero_dead_rows(const PackedLayout& layout, TensorView view) const {
+  const auto used = layout.offsets.data<std::int32_t>()[layout.max_sequences()], columns = static_cast<std::int32_t>(view.shape()[1]);
+  auto* bytes = static_cast<std::byte*>(view.raw());
+  const auto row_bytes = columns * size_of(view.dtype());
+  std::fill(bytes + used * row_bytes, bytes + view.bytes(), std::byte{0});
+}
+
+template <class Body>
+void CpuAttentionOps::for_each_head(const PackedLayout& layout, int heads, Body&& body) const {
+  const auto* offsets = layout.offsets.data<std::int32_t>();
+  const auto* order = layout.sequence_order.data<std::int32_t>();
+  parallel_for(setup_.threads, layout.max_sequences() * heads, [&](std::int64_t task, int thread) {
+    const auto sequence = order[task / heads];
+    const auto first = offsets[sequence], length = offsets[sequence + 1] - first;
+    if (length > 0) body(static_cast<int>(task % heads), std::int64_t{first}, std::int64_t{length}, thread);
+  });
+}
+
+// Copies [length, head_width] at `begin` of a tensor with `columns` columns into or out of a dense float32 image.
+struct HeadImage {
+  std::int64_t begin, columns, length, head_width;
+  void read(ConstTensorView view, const Kernels& kernels, float* image) const {
+    const auto* from = static_cast<const std::uint16_t*>(view.raw());
+    for (std::int64_t r = 0; r < length; ++r) kernels.widen(from + begin + r * columns, image + r * head_width, head_width);
+  }
+  void write(TensorView view, const Kernels& kernels, const float* image) const {
+    auto* to = static_cast<std::uint16_t*>(view.raw());
+    for (std::int64_t r = 0; r < length; ++r) kernels.narrow(image + r * head_width, to + begin + r * columns, head_width);
+  }
+};
+
+void CpuAttentionOps::launch(const AttentionForward& op) {
+  const auto rows = op.out.shape()[0], width = op.out.shape()[1], head_width = width / op.heads;
+  const auto floats = thread_floats(op.qkv, op.layout, op.heads, false);
+  auto* scratch = static_cast<float*>(context().scratch_for("AttentionForward", scratch_bytes(op)));
+  prepare(op.qkv, op.layout, op.heads, op.rotary_theta);
+  zero_dead_rows(op.layout, op.out);
+  const auto& kernels = setup_.kernels;
+  for_each_head(op.layout, op.heads, [&](int index, std::int64_t first, std::int64_t length, int thread) {
+    AttentionHead head{.qkv_stride = 3 * width, .out_stride = width, .length = length, .head_width = head_width,
+                       .cosine = rotary_.cosine(), .sine = rotary_.sine(),
+                       .position = op.layout.row_position.data<std::int32_t>() + first,
+                       .log_sum_exp = op.log_sum_exp.present() ? op.log_sum_exp.data<float>() + index * rows + first : nullptr,
+                       .scratch = scratch + thread * floats};
+    const auto qkv_begin = first * 3 * width + index * head_width, out_begin = first * width + index * head_width;
+    if (op.qkv.dtype() == DType::float32) {
+      head.q = op.qkv.data<float>() + qkv_begin;
+      head.k = head.q + width;
+      head.v = head.q + 2 * width;
+      head.out = op.out.data<float>() + out_begin;
+      kernels.attention_forward(head);
+      return;
+    }
+    float* image = head.scratch + kernels.attention_scratch(op.layout.max_length, head_width, false);
+    const auto size = length * head_width;
+    for (std::int64_t part = 0; part < 3; ++part)
+      HeadImage{qkv_begin + part * width, 3 * width, length, head_width}.read(op.qkv, kernels, image + part * size);
+    head.qkv_stride = head.out_stride = head_width;
+    head.q = image;
+    head.k = image + size;
+    head.v = image + 2 * size;
+    head.out = image + 3 * size;
+    kernels.attention_forward(head);
+    HeadImage{out_begin, width, length, head_width}.write(op.out, kernels, head.out);
+  });
+  if (op.log_sum_exp.present()) {
+    const auto used = op.layout.offsets.data<std::int32_t>()[op.layout.max_sequences()];
+    for (int head = 0; head < op.heads; ++head)
+      std::fill(op.log_sum_exp.data<float>() + head * rows + used, op.log_sum_exp.data<float>() + (head + 1) * rows, 0.0F);
+  }
+}
+
+void CpuAttentionOps::launch(const AttentionBackward& op) {
+  const auto rows = op.out.shape()[0], width = op.out.shape()[1], head_width = width / op.heads;
+  const auto floats = thread_floats(op.qkv, op.layout, op.heads, true);
+  auto* scratch = static_cast<float*>(context().scratch_for("AttentionBackward", scratch_bytes(op)));
+  prepare(op.qkv, op.layout, op.heads, op.rotary_theta);
+  zero_dead_rows(op.layout, op.grad_qkv);
+  const auto& kernels = setup_.kernels;
+  for_each_head(op.layout, op.heads, [&](int index, std::int64_t first, std::int64_t length, int thread) {
+    AttentionHead head{.qkv_stride = 3 * width, .out_stride = width, .length = length, .head_width = head_width,
+                       .cosine = rotary_.cosine(), .sine = rotary_.sine(),
+                       .position = op.layout.row_position.data<std::int32_t>() + first,
+                       .log_sum_exp = const_cast<float*>(op.log_sum_exp.data<float>()) + index * rows + first,
+                       .scratch = scratch + thread * floats};
+    const auto qkv_begin = first * 3 * width + index * head_width, out_begin = first * width + index * head_width;
+    if (op.qkv.dtype() == DType::float32) {
+      head.q = op.qkv.data<float>() + qkv_begin;
+      head.k = head.q + width;
+      head.v = head.q + 2 * width;
+      head.out_read = op.out.data<float>() + out_begin;
+      head.grad_out = op.grad_out.data<float>() + out_begin;
+      head.grad_q = op.grad_qkv.data<float>() + qkv_begin;
+      head.grad_k = head.grad_q + width;
+      head.grad_v = head.grad_q + 2 * width;
+      kernels.attention_backward(head);
+      return;
+    }
+    float* image = head.scratch + kernels.attention_scratch(op.layout.max_length, head_width, true);
+    const auto size = length * head_width;
+    const HeadImage out_image{out_begin, width, length, head_width};
+    const auto part_image = [&](std::int64_t part) {
+      return HeadImage{qkv_begin + part * width, 3 * width, length, head_width};
+    };
+    for (std::int64_t part = 0; part < 3; ++part) part_image(part).read(op.qkv, kernels, image + part * size);
+    out_image.read(op.out, kernels, image + 3 * size);
+    out_image.read(op.grad_out, kernels, image + 4 * size);
+    head.qkv_stride = head.out_stride = head_width;
+    head.q = image;
+    head.k = image + size;
+    head.v = image + 2 * size;
+    head.out_read = image + 3 * size;
+    head.grad_out = image + 4 * size;
+    head.grad_q = image + 5 * size;
+    head.grad_k = image + 6 * size;
+    head.grad_v = image + 7 * size;
+    kernels.attention_backward(head);
+    for (std::int64_t part = 0; part < 3; ++part) part_image(part).write(op.grad_qkv, kernels, image + (5 + part) * size);
+  });
+}
+
+}  // namespace
+
+std::unique_ptr<AttentionOps> make_attention_ops(const Setup& setup) { return std::make_unique<CpuAttentionOps>(setup); }
+
+}  // namespace lsd::backends::cpu
