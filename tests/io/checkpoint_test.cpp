@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -275,6 +276,36 @@ TEST(KilledWriters, LeaveTheLastCommittedCheckpointInForce) {
   }
   CheckpointWriter writer(folder.path(), 3);
   for (const auto& name : names_in(folder.path())) EXPECT_THAT(name, ::testing::Not(HasSubstr("partial")));
+}
+
+// A disk that fills up, by a limit on file sizes in a child process.
+TEST(FailedWriters, LeaveTheLastCheckpointInForce) {
+  const TemporaryFolder folder;
+  {
+    CheckpointWriter writer(folder.path(), 1);
+    write_checkpoint(writer, 1);
+  }
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    ::signal(SIGXFSZ, SIG_IGN);
+    const rlimit limit{50000, 50000};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+    CheckpointWriter writer(folder.path(), 1);
+    try {
+      write_checkpoint(writer, 2, 20000);
+    } catch (const SystemError& error) {
+      const bool named = std::string(error.what()).find("cannot write") != std::string::npos;
+      write_checkpoint(writer, 3);  // the writer can be used again
+      ::_exit(named ? 0 : 2);
+    }
+    ::_exit(1);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  EXPECT_EQ(status, 0);
+  expect_whole(*open_latest_checkpoint(folder.path(), OnDamage::refuse), 3);
+  EXPECT_THAT(names_in(folder.path()), ElementsAre("checkpoint-00000003", "latest"));
 }
 
 TEST(Checkpoints, PythonReadsThem) {
