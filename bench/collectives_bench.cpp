@@ -45,11 +45,13 @@ int main(int argc, char** argv) {
   const TensorView view(values.data(), DType::float32, {elements}, Device::host);
   const double megabytes = static_cast<double>(elements) * 4e-6;
   const auto report = [&](const char* what, double seconds) {
-    if (ranks->is_root()) fmt::print("{:34} {:8.0f} MB/s per rank ({:.2f} ms)\n", what, megabytes / seconds, seconds * 1e3);
+    if (ranks->is_root())
+      fmt::print("{:34} {:8.0f} MB/s per rank ({:.2f} ms)\n", what, megabytes / seconds, seconds * 1e3);
   };
   if (ranks->is_root()) fmt::print("{} ranks, {:.0f} MB\n", ranks->size(), megabytes);
   report("copy in memory", median_seconds(*ranks, [&] { std::memcpy(copy.data(), values.data(), values.size() * 4); }));
-  report("staged all_reduce_sum, rank order", median_seconds(*ranks, [&] { collectives->wait(collectives->all_reduce_sum(view)); }));
+  report("staged all_reduce_sum, rank order",
+         median_seconds(*ranks, [&] { collectives->wait(collectives->all_reduce_sum(view)); }));
   report("MPI_Allreduce in place", median_seconds(*ranks, [&] {
            MPI_Allreduce(MPI_IN_PLACE, values.data(), static_cast<int>(elements), MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD);
          }));

@@ -131,15 +131,6 @@ std::vector<std::int64_t> micro_batches_of_rank(std::int64_t micro_batches, int 
   return result;
 }
 
-std::int64_t micro_batches_per_step(std::int64_t tokens_per_batch, std::int64_t capacity) {
-  if (capacity < 1 || tokens_per_batch < capacity || tokens_per_batch % capacity != 0)
-    throw UserError(
-        fmt::format("a global batch of {} tokens is not a whole number of micro-batches of {} tokens; make the one a "
-                    "multiple of the other",
-                    tokens_per_batch, capacity));
-  return tokens_per_batch / capacity;
-}
-
 std::vector<MicroBatchPlan> plan_in_order(const SequenceSource& source, std::int64_t begin, std::int64_t end,
                                           const PackingOptions& options) {
   auto uncropped = options;
@@ -156,21 +147,6 @@ std::vector<MicroBatchPlan> plan_in_order(const SequenceSource& source, std::int
     plans.back().end_visit = record + 1;
   }
   return plans;
-}
-
-std::vector<std::int64_t> balanced_ranges(std::span<const MicroBatchPlan> plans, int ranks) {
-  std::int64_t total = 0;
-  for (const auto& plan : plans) total += plan.rows;
-  std::vector<std::int64_t> result{0};
-  std::int64_t rows = 0;
-  std::size_t next = 0;
-  for (std::int64_t r = 1; r < ranks; ++r) {
-    // A micro-batch belongs to the rank in whose share of the rows its middle lies.
-    while (next < plans.size() && (2 * rows + plans[next].rows) * ranks <= 2 * total * r) rows += plans[next++].rows;
-    result.push_back(static_cast<std::int64_t>(next));
-  }
-  result.push_back(static_cast<std::int64_t>(plans.size()));
-  return result;
 }
 
 }  // namespace lsd::data

@@ -150,8 +150,6 @@ TEST(MicroBatches, AreDealtToRanksInEqualNumbers) {
   EXPECT_THAT(micro_batches_of_rank(3, 0, 2), ElementsAre(0, 2));
   EXPECT_THAT(micro_batches_of_rank(3, 1, 2), ElementsAre(1, -1));
   EXPECT_THAT(micro_batches_of_rank(1, 3, 4), ElementsAre(-1));
-  EXPECT_EQ(micro_batches_per_step(1 << 20, 1 << 16), 16);
-  EXPECT_THAT(user_error_of([] { micro_batches_per_step(100, 64); }), HasSubstr("not a whole number"));
 }
 
 TEST(PlanInOrder, PacksARangeAndSetsLongRecordsApart) {
@@ -163,25 +161,6 @@ TEST(PlanInOrder, PacksARangeAndSetsLongRecordsApart) {
   EXPECT_EQ(plans[1].rows, 52);                         // beyond the capacity, alone
   EXPECT_THAT(visits_of(plans[2]), ElementsAre(3, 4));  // 4 + 7 of 12 rows; 3 more do not fit
   EXPECT_THAT(visits_of(plans[3]), ElementsAre(5));
-}
-
-TEST(BalancedRanges, CoverAllAndDifferByAboutOneMicroBatch) {
-  const auto source = random_source(2000, 1, 90);
-  const auto plans = plan_in_order(*source, 0, 2000, {.capacity = 500});
-  std::int64_t total = 0;
-  for (const auto& plan : plans) total += plan.rows;
-  for (const int ranks : {1, 2, 3, 7, 400}) {
-    const auto ranges = balanced_ranges(plans, ranks);
-    ASSERT_EQ(ranges.size(), static_cast<std::size_t>(ranks) + 1);
-    EXPECT_EQ(ranges.front(), 0);
-    EXPECT_EQ(ranges.back(), static_cast<std::int64_t>(plans.size()));
-    for (std::size_t r = 0; r + 1 < ranges.size(); ++r) {
-      ASSERT_LE(ranges[r], ranges[r + 1]);
-      std::int64_t rows = 0;
-      for (auto k = ranges[r]; k < ranges[r + 1]; ++k) rows += plans[static_cast<std::size_t>(k)].rows;
-      EXPECT_NEAR(static_cast<double>(rows), static_cast<double>(total) / ranks, 1000.0);
-    }
-  }
 }
 
 }  // namespace

@@ -8,9 +8,7 @@
 //   global batch `micro_batches` micro-batches: one optimizer step over all ranks
 
 #include <cstdint>
-#include <optional>
 #include <span>
-#include <string>
 #include <vector>
 
 #include "lsd/data/sample_order.h"
@@ -78,15 +76,10 @@ PlacedSequence place(const PackingOptions& options, std::int64_t visit, std::int
 // (ceil(micro_batches / ranks)). Round robin: k goes to rank k mod ranks.
 std::vector<std::int64_t> micro_batches_of_rank(std::int64_t micro_batches, int rank, int ranks);
 
-// How many micro-batches of `capacity` rows make `tokens_per_batch` rows; UserError unless it divides evenly.
-std::int64_t micro_batches_per_step(std::int64_t tokens_per_batch, std::int64_t capacity);
-
 // For dumps and one-pass evaluation: records [begin, end) packed in record order without cropping. The plan is the same
 // for any rank count; hand out whole micro-batches. A record longer than `capacity` stands alone in its micro-batch,
 // whose rows then exceed the capacity: the caller gives those a block of their own size.
 std::vector<MicroBatchPlan> plan_in_order(const SequenceSource& source, std::int64_t begin, std::int64_t end,
                                           const PackingOptions& options);
-// Contiguous ranges of micro-batches with about equal rows: rank r takes [result[r], result[r + 1]).
-std::vector<std::int64_t> balanced_ranges(std::span<const MicroBatchPlan> plans, int ranks);
 
 }  // namespace lsd::data
