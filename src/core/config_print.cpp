@@ -61,30 +61,33 @@ std::string ConfigSchema::text() const {
   return text;
 }
 
-std::string help_entry(std::string_view option, std::string_view meaning) {
-  std::string text = fmt::format("  {}", option);
-  std::size_t column = text.size();
-  if (column + 2 > kHelpColumn) {
-    text += '\n';
-    column = 0;
-  }
-  text += std::string(kHelpColumn - column, ' ');
-  column = kHelpColumn;
-  for (bool first = true; !meaning.empty(); first = false) {
-    const auto end = std::min(meaning.find(' '), meaning.size());
-    const auto word = meaning.substr(0, end);
-    meaning.remove_prefix(std::min(end + 1, meaning.size()));
+std::string wrapped_text(std::string_view text, std::size_t indent) {
+  std::string result;
+  std::size_t column = indent;
+  for (bool first = true; !text.empty(); first = false) {
+    const auto end = std::min(text.find(' '), text.size());
+    const auto word = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
     if (!first && column + 1 + word.size() > kColumns) {
-      text += '\n' + std::string(kHelpColumn, ' ');
-      column = kHelpColumn;
+      result += '\n' + std::string(indent, ' ');
+      column = indent;
     } else if (!first) {
-      text += ' ';
+      result += ' ';
       ++column;
     }
-    text += word;
+    result += word;
     column += word.size();
   }
-  return text + '\n';
+  return result;
+}
+
+std::string help_entry(std::string_view option, std::string_view meaning) {
+  std::string text = fmt::format("  {}", option);
+  if (text.size() + 2 > kHelpColumn)
+    text += '\n' + std::string(kHelpColumn, ' ');
+  else
+    text.resize(kHelpColumn, ' ');
+  return text + wrapped_text(meaning, kHelpColumn) + '\n';
 }
 
 std::string ConfigSchema::help() const {

@@ -10,6 +10,7 @@
 // Unknown keys and sections, keys given twice in one file, wrong types and values out of range throw UserError, which
 // names file and line (or the command-line option) and the nearest known key.
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -97,6 +98,8 @@ ConfigSchema describe(Config& config) {
   return schema;
 }
 
+// Words broken at 100 columns; lines after the first begin at column `indent`, where the first is taken to begin too.
+std::string wrapped_text(std::string_view text, std::size_t indent);
 // One option of a help text: the name on the left, its meaning wrapped at 100 columns on the right.
 std::string help_entry(std::string_view option, std::string_view meaning);
 
