@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <optional>
 
@@ -71,9 +72,11 @@ class ProbeRun {
   Outcome end(RunState state, std::string_view reason) {
     std::int64_t stopped = state == RunState::stopped ? 1 : 0;
     runtime_.ranks.all_reduce_max(std::span(&stopped, 1));
+    std::array<std::int64_t, 2> counts = {written_, skipped_};
+    runtime_.ranks.all_reduce_sum(std::span<std::int64_t>(counts));
     if (runtime_.ranks.is_root()) {
       run_dir_->commit_state(stopped != 0 ? RunState::stopped : state, reason);
-      runtime_.log.info(fmt::format("{} results written, {} were there; in {}", written_, skipped_, folder_.string()));
+      runtime_.log.info(fmt::format("{} results written, {} were there; in {}", counts[0], counts[1], folder_.string()));
     }
     runtime_.ranks.barrier();
     return stopped != 0 ? Outcome::stopped : Outcome::done;
