@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "lsd/core/error.h"
+#include "lsd/models/representations.h"
 #include "model_run.h"
 #include "support/recording_hooks.h"
 
@@ -35,6 +36,29 @@ PackedBatch latent_batch() {
 
 class DenoiserTest : public ::testing::Test {
  protected:
+  // Neighbouring times give diffusion representations that point the same way.
+  void expect_smooth_in_time(Denoiser& model, ModelRun& run) {
+    std::vector<float> last;
+    for (double t = 0.1; t < 0.76; t += 0.05) {
+      auto step = run.run().context();
+      const ArenaScope scope(step.arena);
+      const RepresentationMap map(step.backend, {.representation = Representation::diffusion, .time = t}, 6);
+      const auto batch = packed_.batch();
+      const auto view = map.apply(step, &model, batch, batch.latents).span<float>();
+      const std::vector<float> now(view.begin(), view.end());
+      double dot = 0.0, square0 = 0.0, square1 = 0.0;
+      for (std::size_t i = 0; i < last.size(); ++i) {
+        dot += static_cast<double>(now[i]) * last[i];
+        square0 += std::pow(now[i], 2);
+        square1 += std::pow(last[i], 2);
+      }
+      if (!last.empty()) {
+        EXPECT_GT(dot / std::sqrt(square0 * square1), 0.95) << t;
+      }
+      last = now;
+    }
+  }
+
   std::unique_ptr<Backend> backend_ = backends::make_reference_backend();
   std::unique_ptr<Denoiser> model_ = build_denoiser(small_denoiser(), kLatent);
   ModelRun run_{*model_, *backend_};
@@ -112,7 +136,7 @@ TEST_F(DenoiserTest, AFixedTimeReplacesEverySequencesTime) {
 }
 
 TEST_F(DenoiserTest, OneBatchIsLearntByHeart) {
-  const auto backend = backends::make_reference_backend();
+  const auto backend = backends::make_cpu_backend({.threads = 1});
   auto config = small_denoiser();
   config.width = 32;
   const auto model = build_denoiser(config, kLatent);
@@ -130,6 +154,27 @@ TEST_F(DenoiserTest, OneBatchIsLearntByHeart) {
   }
   run.evaluate(batch);
   EXPECT_LT(run.metric("loss", batch), 0.01 * before);
+}
+
+TEST_F(DenoiserTest, RepresentationsOfATrainedModelAreSmoothInTime) {
+  auto config = small_denoiser();
+  config.width = 32;
+  const auto model = build_denoiser(config, kLatent);
+  const auto backend = backends::make_cpu_backend({.threads = 1});
+  ModelRun run(*model, *backend);
+  initialise(*model, *backend, 1);
+  const auto batch = packed_.batch();
+  run.run().set_loss_scale(1.0F / static_cast<float>(batch.num_residues));
+  testing::SmallAdamW optimizer(run, *backend, 3e-3F);
+  std::mt19937 generator(5);
+  for (int step = 0; step < 500; ++step) {
+    for (auto& visit : packed_.visit) visit += 100;
+    for (auto& time : packed_.time) time = std::uniform_real_distribution<float>(0.0F, 1.0F)(generator);
+    run.zero_gradients();
+    run.forward_backward(batch);
+    optimizer.step();
+  }
+  expect_smooth_in_time(*model, run);
 }
 
 TEST(Denoiser, ImpossibleOptionsAreRefused) {

@@ -23,7 +23,7 @@ PackedBatch random_proteins(std::uint32_t seed) {
 class OverfitTest : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(OverfitTest, OneBatchIsReconstructed) {
-  const auto backend = backends::make_reference_backend();
+  const auto backend = backends::make_cpu_backend({.threads = 1});
   auto config = testing::small_autoencoder(GetParam());
   config.width = 32;
   const auto model = build_autoencoder(config);
