@@ -23,7 +23,7 @@ struct LatentsConfig {
     field("source", self.source,
           {.help = "recompute latents with the frozen encoder in every step, or read a stored dump", .choices = "recompute|stored"});
     field("autoencoder", self.autoencoder,
-          {.help = "run directory or checkpoint of the autoencoder (recompute needs it)"});
+          {.help = "run directory or checkpoint of the autoencoder (recompute needs it); for run.memory_plan also its .cfg file"});
     field("dump", self.dump, {.help = "stored: folder of per-residue latents of the training split, specials included"});
     field("valid_dump", self.valid_dump, {.help = "stored: the same for the validation split; empty: no validation"});
     field("moments", self.moments,

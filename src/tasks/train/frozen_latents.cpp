@@ -3,27 +3,37 @@
 
 #include "lsd/core/checksum.h"
 #include "lsd/core/error.h"
+#include "lsd/tasks/train_autoencoder.h"
 
 namespace lsd::tasks {
 FrozenEncoder open_encoder(const std::filesystem::path& path) {
   return with_context("while opening the autoencoder " + path.string(), [&] {
     FrozenEncoder frozen{.checkpoint = io::open_checkpoint_at(path)};
-    const auto& settings = frozen.checkpoint.state.config;
+    const auto& settings = frozen.checkpoint->state.config;
     if (!settings.contains("model.variant"))
       throw UserError(path.string() + " is no autoencoder's run; give latents.autoencoder the directory of one");
     frozen.config = train::config_from_settings<models::AutoencoderConfig>(settings, "model.");
     const auto dropout = settings.find("masking.token_dropout");
     frozen.token_dropout = frozen.config.variant == "mlm" && dropout != settings.end() && dropout->second == "true";
-    frozen.weights_fingerprint = checksum_hex(frozen.checkpoint.model().checksum());
+    frozen.weights_fingerprint = checksum_hex(frozen.checkpoint->model().checksum());
     return frozen;
   });
+}
+
+FrozenEncoder planned_encoder(const std::filesystem::path& config_file) {
+  TrainAutoencoderConfig config;
+  ConfigSchema schema = describe(config);
+  schema.read_file(config_file);
+  return {.config = config.model};
 }
 
 std::unique_ptr<models::Autoencoder> build_encoder(const FrozenEncoder& frozen, Backend& backend, DType type) {
   auto encoder = models::build_autoencoder(frozen.config);
   encoder->parameters().allocate(backend, type, false);
-  if (!backend.planning())
-    models::set_parameters(*encoder, backend, train::read_trained_weights(frozen.checkpoint, encoder->parameters()));
+  if (!backend.planning()) {
+    check(frozen.checkpoint.has_value(), "a frozen encoder has weights");
+    models::set_parameters(*encoder, backend, train::read_trained_weights(*frozen.checkpoint, encoder->parameters()));
+  }
   return encoder;
 }
 

@@ -19,12 +19,14 @@ namespace lsd::tasks {
 
 // A trained autoencoder from its run directory or checkpoint.
 struct FrozenEncoder {
-  io::Checkpoint checkpoint;
+  std::optional<io::Checkpoint> checkpoint;  // none: only its shape is known (memory plans)
   models::AutoencoderConfig config;
   bool token_dropout = false;      // the inputs it was trained on were scaled so
   std::string weights_fingerprint;
 };
 FrozenEncoder open_encoder(const std::filesystem::path& path);
+// The shape that a config file of lsd_train_autoencoder describes.
+FrozenEncoder planned_encoder(const std::filesystem::path& config_file);
 // With memory and weights; weights stay undefined while the backend is planning.
 std::unique_ptr<models::Autoencoder> build_encoder(const FrozenEncoder& frozen, Backend& backend, DType type);
 

@@ -22,7 +22,8 @@ struct LatentSetup {
 
 void open_latents(const TrainDiffusionConfig& config, train::TrainingJob& job, LatentSetup& setup) {
   if (config.latents.source == "recompute") {
-    setup.encoder = open_encoder(config.latents.autoencoder);
+    const bool shape_only = config.run.memory_plan && config.latents.autoencoder.ends_with(".cfg");
+    setup.encoder = shape_only ? planned_encoder(config.latents.autoencoder) : open_encoder(config.latents.autoencoder);
     setup.width = setup.encoder->config.width;
     job.content.token_dropout = setup.encoder->token_dropout;
     job.identity.fingerprints["autoencoder"] = setup.encoder->weights_fingerprint;

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "lsd/core/atomic_file.h"
+#include "lsd/core/error.h"
+#include "lsd/io/checkpoint.h"
+#include "lsd/tasks/dump_latents.h"
+#include "lsd/train/importance_sampler.h"
+#include "lsd/train/latent_moments.h"
+#include "support/expect_error.h"
+#include "support/temporary_folder.h"
+#include "tasks/training_support.h"
+
+namespace lsd::tasks {
+namespace {
+
+using testing::expect_error;
+using testing::run_task;
+using testing::small_autoencoder;
+using testing::small_diffusion;
+using testing::TemporaryFolder;
+
+std::vector<nlohmann::json> metric_lines(const std::filesystem::path& folder) {
+  std::vector<nlohmann::json> lines;
+  std::ifstream file(folder / "metrics.jsonl");
+  for (std::string line; std::getline(file, line);) {
+    lines.push_back(nlohmann::json::parse(line));
+    lines.back().erase("tokens_per_second");
+  }
+  return lines;
+}
+
+void expect_equal_checkpoints(const std::filesystem::path& a, const std::filesystem::path& b) {
+  const auto first = io::open_checkpoint_at(a), second = io::open_checkpoint_at(b);
+  EXPECT_EQ(first.state.extra_json, second.state.extra_json);
+  ASSERT_EQ(first.files.size(), second.files.size());
+  for (const auto& [name, file] : first.files)
+    EXPECT_TRUE(read_text_file(first.path / name) == read_text_file(second.path / name)) << name;
+}
+
+class TrainTasks : public ::testing::Test {
+ protected:
+  std::filesystem::path autoencoder(const std::string& variant) {
+    const auto path = folder_ / variant;
+    EXPECT_EQ(run_task(train_autoencoder, small_autoencoder(variant, shards_, path)), Outcome::done);
+    return path;
+  }
+  TemporaryFolder folder_;
+  std::filesystem::path shards_ = testing::make_shards(folder_ / "data", 60, 30);
+};
+
+TEST_F(TrainTasks, EveryVariantTrainsAndLeavesAWholeRunDirectory) {
+  for (const std::string variant : {"nm", "tn", "mlm"}) {
+    SCOPED_TRACE(variant);
+    const auto path = autoencoder(variant);
+    for (const auto* name : {"config.cfg", "environment.json", "metrics.jsonl", "DONE", "checkpoints/latest"})
+      EXPECT_TRUE(std::filesystem::exists(path / name)) << name;
+    const auto lines = metric_lines(path);
+    ASSERT_EQ(lines.size(), 5U);  // steps 2, 4, 6 and validation at 3 and 6
+    for (const auto* key : {"loss", "accuracy", "gradient_norm", "learning_rate", "tokens"})
+      EXPECT_TRUE(lines[0].contains(key)) << key;
+    EXPECT_EQ(lines.back()["kind"], "validation");
+    EXPECT_EQ(lines.back().contains("accuracy@0.5"), variant != "mlm");
+    EXPECT_EQ(load_config<TrainAutoencoderConfig>({path / "config.cfg"}).model.variant, variant);
+  }
+}
+
+TEST_F(TrainTasks, DiffusionResumesBitForBitWithItsSamplerAndMovingAverage) {
+  for (const int ranks : {1, 2}) {
+    SCOPED_TRACE(ranks);
+    const auto name = std::to_string(ranks);
+    const auto encoder = ranks == 1 ? autoencoder("nm") : folder_ / "nm";
+    auto whole = small_diffusion(encoder, shards_, folder_ / ("whole" + name));
+    auto cut = small_diffusion(encoder, shards_, folder_ / ("cut" + name));
+    EXPECT_EQ(run_task(train_diffusion, whole, ranks), Outcome::done);
+    cut.run.stop_after = 3;
+    EXPECT_EQ(run_task(train_diffusion, cut, ranks), Outcome::stopped);
+    cut.run.stop_after = 0;
+    EXPECT_EQ(run_task(train_diffusion, cut, ranks), Outcome::done);
+    EXPECT_EQ(metric_lines(whole.run.directory), metric_lines(cut.run.directory));
+    expect_equal_checkpoints(whole.run.directory, cut.run.directory);
+    const auto checkpoint = io::open_checkpoint_at(cut.run.directory);
+    for (const auto* file : {"ema.safetensors", train::kMomentsFile}) EXPECT_TRUE(checkpoint.files.contains(file)) << file;
+    const auto sampler = nlohmann::json::parse(checkpoint.state.extra_json).at("importance_sampler");
+    double seen = 0.0;
+    for (std::size_t i = 100; i < 200; ++i) seen += sampler[i].get<double>();
+    EXPECT_GT(seen, 10.0) << "the histogram holds the losses of the steps before the last";
+  }
+}
+
+TEST_F(TrainTasks, DiffusionLossesDoNotDependOnTheRanks) {
+  const auto encoder = autoencoder("mlm");
+  EXPECT_EQ(run_task(train_diffusion, small_diffusion(encoder, shards_, folder_ / "one"), 1), Outcome::done);
+  EXPECT_EQ(run_task(train_diffusion, small_diffusion(encoder, shards_, folder_ / "two"), 2), Outcome::done);
+  const auto one = metric_lines(folder_ / "one"), two = metric_lines(folder_ / "two");
+  ASSERT_EQ(one.size(), two.size());
+  for (std::size_t i = 0; i < one.size(); ++i) {
+    const double expected = one[i]["loss"];
+    EXPECT_NEAR(two[i]["loss"].get<double>(), expected, 1e-5 * std::abs(expected));
+  }
+}
+
+TEST_F(TrainTasks, StoredLatentsTrainLikeRecomputedOnes) {
+  const auto encoder = autoencoder("nm");
+  for (const std::string split : {"train", "valid"}) {
+    DumpLatentsConfig dump;
+    dump.features.autoencoder = encoder.string();
+    dump.features.capacity = 160;
+    dump.input.shards = shards_.string();
+    dump.input.split = split;
+    dump.output.directory = (folder_ / ("dump_" + split)).string();
+    dump.output.element = "float32";
+    ASSERT_EQ(run_task(dump_latents, dump), Outcome::done);
+  }
+  auto recomputed = small_diffusion(encoder, shards_, folder_ / "recomputed");
+  recomputed.latents.moments = (folder_ / "dump_train").string();
+  auto stored = small_diffusion("", shards_, folder_ / "stored");
+  stored.latents.source = "stored";
+  stored.latents.dump = (folder_ / "dump_train").string();
+  stored.latents.valid_dump = (folder_ / "dump_valid").string();
+  EXPECT_EQ(run_task(train_diffusion, recomputed), Outcome::done);
+  EXPECT_EQ(run_task(train_diffusion, stored), Outcome::done);
+  const auto a = metric_lines(recomputed.run.directory), b = metric_lines(stored.run.directory);
+  ASSERT_EQ(a.size(), b.size());
+  for (std::size_t i = 0; i < a.size(); ++i)
+    EXPECT_NEAR(b[i]["loss"].get<double>(), a[i]["loss"].get<double>(), 2e-5 * std::abs(a[i]["loss"].get<double>()))
+        << "no sequence here is cropped";
+}
+
+TEST_F(TrainTasks, DiffusionRefusesAnEncoderThatChanged) {
+  const auto encoder = autoencoder("nm");
+  auto config = small_diffusion(encoder, shards_, folder_ / "diffusion");
+  config.run.stop_after = 2;
+  EXPECT_EQ(run_task(train_diffusion, config), Outcome::stopped);
+  std::filesystem::remove_all(encoder);
+  auto other = small_autoencoder("nm", shards_, encoder);
+  other.run.seed = 2;
+  EXPECT_EQ(run_task(train_autoencoder, other), Outcome::done);
+  config.run.stop_after = 0;
+  expect_error<UserError>([&] { run_task(train_diffusion, config); }, {"another autoencoder"});
+}
+
+TEST_F(TrainTasks, MissingInputsAreNamed) {
+  expect_error<UserError>([&] { small_diffusion("", shards_, folder_ / "d").latents.validate(); }, {"latents.autoencoder"});
+  EXPECT_THROW(run_task(train_diffusion, small_diffusion(folder_ / "nothing", shards_, folder_ / "d")), Error);
+  expect_error<DataError>([&] { run_task(train_autoencoder, small_autoencoder("nm", folder_ / "none", folder_ / "a")); },
+                          {"none"});
+  auto global = small_autoencoder("nm", shards_, folder_ / "b");
+  global.model.moments = "global";
+  expect_error<UserError>([&] { run_task(train_autoencoder, global); }, {"moments = global", "micro_batches = 1"});
+}
+
+}  // namespace
+}  // namespace lsd::tasks
