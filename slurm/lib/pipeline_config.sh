@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# Reads a pipeline file: lines "key = value", "#" starts a comment. Unknown keys, keys given twice and lines of another
+# form are refused with file and line. docs/running_on_slurm.md lists the keys.
+
+declare -A setting=()
+
+pipeline_keys() {
+  local kind
+  echo run variants fasta latents shard.config train.config diffusion.config probe.config
+  echo probe.tasks probe.representations probe.times probe.heads probe.seeds probe.jobs probe.jobs_at_once
+  for kind in shard train dump diffusion probe report; do
+    echo "$kind.nodes" "$kind.ranks_per_node" "$kind.gpus_per_node" "$kind.time" "$kind.slices" "$kind.signal_seconds" "$kind.sbatch" \
+      "$kind.options"
+  done
+}
+
+read_pipeline() { # file
+  local file=$1 line number=0 key value known
+  [[ -r $file ]] || die "cannot read the pipeline file $file"
+  known=" $(pipeline_keys | tr '\n' ' ') "
+  while IFS= read -r line || [[ -n $line ]]; do
+    number=$((number + 1))
+    line=${line%%#*}
+    [[ -n ${line//[[:space:]]/} ]] || continue
+    [[ $line =~ ^[[:space:]]*([a-z_.]+)[[:space:]]*=[[:space:]]*(.*[^[:space:]])[[:space:]]*$ ]] ||
+      die "$file:$number: not of the form key = value"
+    key=${BASH_REMATCH[1]} value=${BASH_REMATCH[2]}
+    [[ $known == *" $key "* ]] || die "$file:$number: unknown key '$key'"
+    [[ -z ${setting[$key]+x} ]] || die "$file:$number: '$key' is given twice"
+    setting[$key]=$value
+  done <"$file"
+  check_pipeline "$file"
+}
+
+check_pipeline() {
+  local file=$1 key value
+  [[ -n ${setting[variants]:-} ]] || die "$file: 'variants' is missing, for example: variants = nm_m"
+  LSD_RUN=${setting[run]:-$(basename "$file" .cfg)}
+  [[ $LSD_RUN =~ ^[A-Za-z0-9_.-]+$ ]] || die "$file: run = '$LSD_RUN': letters, digits, '_', '-' and '.' only"
+  case ${setting[latents]:=recompute} in recompute | stored) ;; *) die "$file: latents = '${setting[latents]}': recompute or stored" ;; esac
+  for key in "${!setting[@]}"; do
+    value=${setting[$key]}
+    case $key in
+      *.nodes | *.ranks_per_node | *.slices | *.signal_seconds | probe.jobs | probe.jobs_at_once)
+        [[ $value =~ ^[1-9][0-9]*$ ]] || die "$file: $key = '$value': a whole number from 1"
+        ;;
+      *.gpus_per_node) [[ $value =~ ^[0-9]+$ ]] || die "$file: $key = '$value': a whole number from 0" ;;
+    esac
+  done
+  run_folder=$LSD_RUNS/$LSD_RUN
+  export LSD_RUN
+}

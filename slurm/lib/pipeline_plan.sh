@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# The stages of a pipeline in order, each after those it needs. For a stage S: kind_of[S], variant_of[S], needs[S].
+
+stages=()
+declare -A kind_of=() variant_of=() needs=()
+
+add_stage() { # stage kind variant needed_stage...
+  stages+=("$1")
+  kind_of[$1]=$2
+  variant_of[$1]=$3
+  needs[$1]=${*:4}
+}
+
+plan_stages() {
+  local variant variants dumps probes=()
+  read -r -a variants <<<"${setting[variants]}"
+  add_stage shard shard ""
+  for variant in "${variants[@]}"; do add_stage "train_$variant" train "$variant" shard; done
+  for variant in "${variants[@]}"; do
+    add_stage "dump_$variant" dump "$variant" "train_$variant"
+    [[ ${setting[latents]} == recompute ]] || add_stage "dump_${variant}_valid" dump "$variant" "train_$variant"
+  done
+  for variant in "${variants[@]}"; do
+    dumps=("dump_$variant")
+    [[ ${setting[latents]} == recompute ]] || dumps+=("dump_${variant}_valid")
+    add_stage "diffusion_$variant" diffusion "$variant" "${dumps[@]}"
+  done
+  [[ -n ${setting[probe.tasks]:-} ]] || return 0
+  for variant in "${variants[@]}"; do
+    add_stage "probe_$variant" probe "$variant" "diffusion_$variant"
+    probes+=("probe_$variant")
+  done
+  add_stage report report "" "${probes[@]}"
+}
+
+# The script of a stage; a variant without one of its own takes that of size S.
+script_of() {
+  local variant=${variant_of[$1]} name
+  case ${kind_of[$1]} in
+    shard) name=shard_uniref50 ;;
+    dump) name=dump_latents ;;
+    probe) name=probe_sweep ;;
+    report) name=report ;;
+    train) name=train_$variant ;;
+    diffusion) name=train_diffusion_$variant ;;
+  esac
+  [[ -e slurm/$name.sh ]] || name+=_s
+  [[ -e slurm/$name.sh ]] || die "variant '$variant': there is no slurm/$name.sh; variants are nm, tn, mlm, or one of these with _s or _m"
+  echo "slurm/$name.sh"
+}
+
+kind_setting() { # stage key default
+  local key=${kind_of[$1]}.$2
+  echo "${setting[$key]-${3:-}}"
+}
+
+# What the stage script finds in its environment, as NAME=VALUE lines.
+stage_environment() { # stage slice
+  local config kind=${kind_of[$1]}
+  config=$(kind_setting "$1" config)
+  echo "LSD_RUN=$LSD_RUN"
+  echo "LSD_RUNS=$LSD_RUNS"
+  [[ -z ${LSD_SITE:-} ]] || echo "LSD_SITE=$LSD_SITE"
+  [[ -z ${variant_of[$1]} ]] || echo "LSD_VARIANT=${variant_of[$1]}"
+  [[ -z $config ]] || echo "LSD_CONFIG=${config//'{variant}'/${variant_of[$1]}}"
+  case $kind in
+    shard) [[ -z ${setting[fasta]:-} ]] || echo "LSD_FASTA=${setting[fasta]}" ;;
+    dump) [[ $1 != *_valid ]] || echo "LSD_SPLIT=valid" ;;&
+    dump | diffusion) echo "LSD_LATENTS=${setting[latents]}" ;;
+    probe) probe_environment ;;
+  esac
+  [[ -z $(kind_setting "$1" options) ]] || echo "LSD_OPTIONS=$(kind_setting "$1" options)"
+  echo "LSD_SLICE=$2"
+  echo "LSD_SLICES=$(kind_setting "$1" slices 1)"
+}
+
+probe_environment() {
+  local key
+  echo "LSD_PROBE_TASKS=${setting[probe.tasks]//'{tasks}'/${LSD_TASKS:-data/tasks}}"
+  for key in representations times heads seeds; do
+    [[ -z ${setting[probe.$key]:-} ]] || echo "LSD_PROBE_${key^^}=${setting[probe.$key]}"
+  done
+}
+
+# sbatch options of a stage beyond those in its script, one per line.
+sbatch_options() { # stage
+  local value gpus
+  value=$(kind_setting "$1" nodes)
+  [[ -z $value ]] || echo "--nodes=$value"
+  value=$(kind_setting "$1" ranks_per_node)
+  [[ -z $value ]] || echo "--ntasks-per-node=$value"
+  case ${kind_of[$1]} in
+    train | dump | diffusion | probe)
+      gpus=$(kind_setting "$1" gpus_per_node "${LSD_GPUS_PER_NODE:-}")
+      [[ -z $gpus ]] || echo "--gpus-per-node=$gpus"
+      ;;
+  esac
+  value=$(kind_setting "$1" time)
+  [[ -z $value ]] || echo "--time=$value"
+  value=$(kind_setting "$1" signal_seconds)
+  [[ -z $value ]] || echo "--signal=B:USR1@$value"
+  if [[ ${kind_of[$1]} == probe ]]; then
+    echo "--array=0-$((${setting[probe.jobs]:-4} - 1))${setting[probe.jobs_at_once]:+%${setting[probe.jobs_at_once]}}"
+  fi
+  for value in $(kind_setting "$1" sbatch); do echo "$value"; done
+}

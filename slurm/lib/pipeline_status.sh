@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# What is in the queue and on disk: the table of --status, and --cancel. jobs/jobs.tsv holds one line per submitted
+# job: stage, slice, job id.
+
+jobs_file() { echo "$run_folder/jobs/jobs.tsv"; }
+
+# Fills in_queue[job id] = "STATE TIME_LEFT" of this user's jobs; empty without a Slurm that answers.
+declare -A in_queue=()
+read_queue() {
+  local id state left
+  in_queue=()
+  command -v squeue >/dev/null || return 0
+  while read -r id state left; do
+    # Of an array, a running member tells more than a pending one.
+    [[ ${in_queue[$id]:-} == RUNNING* ]] || in_queue[$id]="$state $left"
+  done < <(squeue -h -u "$(id -un)" -o '%F %T %L' 2>/dev/null || true)
+}
+
+# The ids of a stage's jobs that are still in the queue, in slice order.
+live_jobs() { # stage
+  local stage slice id
+  [[ -e $(jobs_file) ]] || return 0
+  while read -r stage slice id; do
+    [[ $stage == "$1" && -n ${in_queue[$id]:-} ]] && echo "$id"
+  done <"$(jobs_file)"
+  return 0
+}
+
+stages_on_disk() {
+  { [[ ! -e $(jobs_file) ]] || cut -f1 "$(jobs_file)"
+    # Run by hand, without a job list: in the order of the first starts.
+    find "$run_folder/jobs" -maxdepth 1 -name '*.record' -printf '%T@ %f\n' 2>/dev/null | sort -n | sed 's/^[^ ]* //; s/\.record$//'
+  } | awk '!seen[$0]++'
+}
+
+# "150/500000" for training, "12/40 results" for a probe sweep.
+progress_of() { # stage
+  local folder steps step want
+  folder=$(stage_folder "$1")
+  steps=$(sed -n '/^\[training\]/,/^\[validation\]/s/^steps *= *//p' "$folder/config.cfg" 2>/dev/null | head -n 1)
+  if [[ -n $steps ]]; then
+    step=$(tail -n 1 "$folder/metrics.jsonl" 2>/dev/null | sed -n 's/.*"step": *\([0-9]*\).*/\1/p')
+    echo "${step:-0}/$steps"
+  elif [[ -e $run_folder/jobs/$1.list ]]; then
+    want=$(wc -l <"$run_folder/jobs/$1.list")
+    echo "$(find "$folder" -name '*.result.json' 2>/dev/null | wc -l)/$want results"
+  else
+    echo -
+  fi
+}
+
+print_status() {
+  local stage ids first state left reason slices
+  [[ -d $run_folder/jobs ]] || die "no run $LSD_RUN in $LSD_RUNS"
+  read_queue
+  printf '%-22s %-12s %-20s %-16s %-12s %s\n' stage job state progress 'time left' 'last checkpoint'
+  while read -r stage; do
+    mapfile -t ids < <(live_jobs "$stage")
+    slices=$((${#ids[@]} - 1))
+    first=${ids[0]:-} state=$(stage_state "$stage") left=- reason=
+    if [[ -n $first ]]; then
+      read -r queue_state left <<<"${in_queue[$first]}"
+      [[ $queue_state == RUNNING ]] || left=-
+      [[ $state == "done" ]] || state="$state, ${queue_state,,}"
+    fi
+    [[ $state != failed* ]] || reason=$(stage_reason "$stage")
+    printf '%-22s %-12s %-20s %-16s %-12s %s\n' "$stage" "${first:--}$([[ $slices -lt 1 ]] || echo "+$slices")" "$state" \
+      "$(progress_of "$stage")" "$left" "$(last_checkpoint_step "$stage" || true)" | sed 's/ *$//'
+    [[ -z $reason ]] || printf '    failed: %s\n' "$reason"
+  done < <(stages_on_disk)
+}
+
+# Dependents first, so that none starts in between.
+cancel_run() {
+  local stage ids=() live
+  read_queue
+  while read -r stage; do
+    mapfile -t live < <(live_jobs "$stage")
+    ids=("${live[@]}" "${ids[@]}")
+  done < <(stages_on_disk)
+  [[ ${#ids[@]} -gt 0 ]] || die "run $LSD_RUN has no job in the queue"
+  scancel "${ids[@]}"
+  say "cancelled: ${ids[*]}. What is finished stays; submitting again goes on from there"
+}

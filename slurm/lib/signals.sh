@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# run_forwarding COMMAND...: runs it in the background in a session of its own and turns USR1, TERM and INT, whoever
+# gets them, into USR1 for it: srun and mpirun both hand USR1 to every rank, while TERM makes them kill the ranks before
+# these can write a checkpoint. A second INT (Ctrl-C twice) ends it with TERM. Returns the command's exit code;
+# `received` holds the last signal.
+
+received=""
+forwarding_pid=""
+
+on_stop_signal() {
+  local send=USR1
+  [[ $1 != INT || $received != INT ]] || send=TERM
+  received=$1
+  woken=1
+  [[ -z $forwarding_pid ]] || kill -"$send" "$forwarding_pid" 2>/dev/null || true
+}
+
+run_forwarding() {
+  local code=0 status
+  received=""
+  trap 'on_stop_signal USR1' USR1
+  trap 'on_stop_signal TERM' TERM
+  trap 'on_stop_signal INT' INT
+  setsid "$@" &
+  forwarding_pid=$!
+  woken=1
+  while [[ $woken == 1 ]]; do  # a trap ends `wait` early
+    woken=0
+    status=0
+    wait "$forwarding_pid" || status=$?
+    [[ $status == 127 ]] || code=$status
+  done
+  forwarding_pid=""
+  trap - USR1 TERM INT
+  return "$code"
+}

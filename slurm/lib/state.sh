@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# What is known about a stage: the state file that its program left in the stage's folder (DONE, STOPPED or FAILED), and
+# a record of our own, jobs/STAGE.record, for ends that no program could write down: killed, node lost, never started.
+#
+# A record holds lines key=value: state (running | stopped | failed), reason, idle (ends in a row without progress),
+# progress (checksum of what had been finished), job.
+
+record_file() { echo "$run_folder/jobs/$1.record"; }
+
+record_value() { # stage key
+  sed -n "s/^$2=//p" "$(record_file "$1")" 2>/dev/null | tail -n 1
+}
+
+# write_record STAGE key=value...: replaces the record; a rename, so that readers see all or nothing.
+write_record() {
+  local file
+  file=$(record_file "$1")
+  shift
+  mkdir -p "${file%/*}"
+  printf '%s\n' "$@" >"$file.$$.partial"
+  mv "$file.$$.partial" "$file"
+}
+
+stage_folder() { echo "$run_folder/$1"; }
+
+# One word: done, failed, stopped, running (began, and nobody wrote its end) or missing.
+stage_state() {
+  local folder record
+  folder=$(stage_folder "$1")
+  record=$(record_value "$1" state)
+  if [[ -e $folder/DONE ]]; then
+    echo done
+  elif [[ -e $folder/FAILED || $record == failed ]]; then
+    echo failed
+  elif [[ -e $folder/STOPPED || $record == stopped ]]; then
+    echo stopped
+  elif [[ $record == running ]]; then
+    echo running
+  else
+    echo missing
+  fi
+}
+
+# Why a stage failed or stopped, in its program's words or ours.
+stage_reason() {
+  local folder name text
+  folder=$(stage_folder "$1")
+  for name in FAILED STOPPED; do
+    [[ -e $folder/$name ]] || continue
+    text=$(sed -n 's/^ *"reason": *"\(.*\)",\{0,1\}$/\1/p' "$folder/$name" | head -n 1)
+    printf '%s\n' "$text"
+    return
+  done
+  record_value "$1" reason
+}
+
+# Changes whenever something that outlives the process was finished: a checkpoint, a data file, a result.
+progress_mark() {
+  local folder
+  folder=$(stage_folder "$1")
+  [[ -d $folder ]] || return 0
+  find "$folder" -maxdepth 2 \( -path '*/checkpoints/checkpoint-*' -o -name '*.h5' -o -name '*.result.json' \) \
+    ! -name '*.partial' | LC_ALL=C sort | cksum
+}
+
+# Steps done, from the name of the newest good checkpoint; empty when there is none.
+last_checkpoint_step() {
+  local latest
+  latest=$(cat "$(stage_folder "$1")/checkpoints/latest" 2>/dev/null) || return 0
+  latest=${latest##*checkpoint-}
+  [[ $latest =~ ^[0-9]+$ ]] && echo $((10#$latest))
+}

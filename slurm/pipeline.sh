@@ -1,0 +1,149 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Submits a whole run as chained jobs, or shows or cancels it. Submitting again only does what is missing.
+set -euo pipefail
+
+usage() {
+  cat <<'TEXT'
+slurm/pipeline.sh [--dry-run] [--here] [--from STAGE] FILE   for example configs/pipelines/nm_m.cfg
+slurm/pipeline.sh --status RUN
+slurm/pipeline.sh --cancel RUN
+
+  --dry-run      print the sbatch commands and submit nothing
+  --from STAGE   only this stage (shard, train, dump, diffusion, probe, report, or a full name) and those behind it
+  --here         no sbatch: run the stages one after another, in this allocation or on this machine
+  --status RUN   table of stages, jobs, progress, time left and last checkpoint
+  --cancel RUN   cancel the run's jobs
+TEXT
+}
+
+lib=$(cd "$(dirname "${BASH_SOURCE[0]}")/lib" && pwd)
+# shellcheck source=slurm/lib/site.sh
+source "$lib/site.sh"
+# shellcheck source=slurm/lib/signals.sh
+source "$lib/signals.sh"
+# shellcheck source=slurm/lib/state.sh
+source "$lib/state.sh"
+# shellcheck source=slurm/lib/pipeline_config.sh
+source "$lib/pipeline_config.sh"
+# shellcheck source=slurm/lib/pipeline_plan.sh
+source "$lib/pipeline_plan.sh"
+# shellcheck source=slurm/lib/pipeline_status.sh
+source "$lib/pipeline_status.sh"
+
+declare -A job_of=() # stage -> id of its last slice
+
+parse_arguments() {
+  action=submit dry_run=0 from="" file=""
+  while [[ $# -gt 0 ]]; do
+    case $1 in
+      --dry-run) dry_run=1 ;;
+      --here) action=here ;;
+      --from) from=${2:?--from needs a stage} && shift ;;
+      --status | --cancel) action=${1#--} && LSD_RUN=${2:?$1 needs the name of a run} && shift ;;
+      -h | --help) usage && exit 0 ;;
+      -*) usage >&2 && die "unknown option $1" ;;
+      *) [[ -z $file ]] || die "one pipeline file at a time: '$file' and '$1'" && file=$1 ;;
+    esac
+    shift
+  done
+  run_folder=$LSD_RUNS/$LSD_RUN
+  [[ $action == status || $action == cancel || -n $file ]] || { usage >&2 && exit 1; }
+}
+
+# With --from: true for the stages before it, which must be done already.
+before_from=0
+skipped_by_from() {
+  [[ $before_from == 1 ]] || return 1
+  if [[ $1 == "$from" || ${kind_of[$1]} == "$from" ]]; then
+    before_from=0
+    return 1
+  fi
+  [[ $dry_run == 1 || $(stage_state "$1") == "done" ]] || die "--from $from: $1, which comes before, is $(stage_state "$1")"
+}
+
+# The ids that a stage waits for, as sbatch's dependency.
+dependency_of() {
+  local need ids=""
+  for need in ${needs[$1]}; do
+    [[ -z ${job_of[$need]:-} ]] || ids+=":${job_of[$need]}"
+  done
+  [[ -z $ids ]] || echo "afterok$ids"
+}
+
+submit_stage() {
+  local stage=$1 slice slices dependency options script id variables
+  script=$(script_of "$stage")
+  slices=$(kind_setting "$stage" slices 1)
+  mapfile -t options < <(sbatch_options "$stage")
+  dependency=$(dependency_of "$stage")
+  for ((slice = 1; slice <= slices; slice++)); do
+    mapfile -t variables < <(stage_environment "$stage" "$slice")
+    local command=(sbatch --parsable "--job-name=$LSD_RUN.$stage" "--output=$(log_pattern "$stage")" "${options[@]}"
+      ${dependency:+"--dependency=$dependency" --kill-on-invalid-dep=yes} "$script")
+    if [[ $dry_run == 1 ]]; then
+      printf '%s \\\n  %s\n' "${variables[*]@Q}" "${command[*]@Q}" | sed "s/'\([A-Za-z0-9_.,:=@%\/{}<>+-]*\)'/\1/g"
+      id="<$stage.$slice>"
+    else
+      id=$(env "${variables[@]}" "${command[@]}") || die "sbatch refused $stage (its words are above): ${command[*]}"
+      id=${id%%;*}
+      printf '%s\t%s\t%s\n' "$stage" "$slice" "$id" >>"$(jobs_file)"
+      say "$stage: job $id$([[ $slices == 1 ]] || echo " (slice $slice of $slices)")${dependency:+, $dependency}"
+    fi
+    dependency="afterany:$id"
+    job_of[$stage]=$id
+  done
+}
+
+log_pattern() {
+  local number=%j
+  [[ ${kind_of[$1]} != probe ]] || number=%A_%a
+  echo "$run_folder/jobs/$1.$number.log"
+}
+
+submit_all() {
+  local stage state live
+  read_queue
+  [[ $dry_run == 1 ]] || mkdir -p "$run_folder/jobs"
+  for stage in "${stages[@]}"; do
+    ! skipped_by_from "$stage" || continue
+    state=$(stage_state "$stage")
+    mapfile -t live < <(live_jobs "$stage")
+    if [[ $state == "done" ]]; then
+      say "$stage: done"
+    elif [[ ${#live[@]} -gt 0 ]]; then
+      job_of[$stage]=${live[-1]}
+      say "$stage: in the queue as job ${live[*]}"
+    else
+      [[ $state != failed ]] || say "$stage: trying again; it failed before: $(stage_reason "$stage")"
+      submit_stage "$stage"
+    fi
+  done
+}
+
+run_all_here() {
+  local stage variables code
+  for stage in "${stages[@]}"; do
+    ! skipped_by_from "$stage" || continue
+    mapfile -t variables < <(stage_environment "$stage" 1)
+    code=0
+    run_forwarding env LSD_REQUEUE=0 "${variables[@]}" LSD_SLICES=1 bash "$(script_of "$stage")" || code=$?
+    [[ $code == 0 ]] || say "stopped at $stage; the same command goes on from there"
+    [[ $code == 0 ]] || exit "$code"
+  done
+}
+
+parse_arguments "$@"
+case $action in
+  status) print_status ;;
+  cancel) cancel_run ;;
+  *)
+    read_pipeline "$file"
+    plan_stages
+    if [[ -n $from ]]; then
+      before_from=1
+      [[ " ${stages[*]} ${kind_of[*]} " == *" $from "* ]] || die "--from $from: this pipeline has ${stages[*]}"
+    fi
+    if [[ $action == here && $dry_run == 0 ]]; then run_all_here; else submit_all; fi
+    ;;
+esac
