@@ -64,11 +64,11 @@ skipped_by_from() {
 
 # The ids that a stage waits for, as sbatch's dependency.
 dependency_of() {
-  local need ids=""
+  local need waited=""
   for need in ${needs[$1]}; do
-    [[ -z ${job_of[$need]:-} ]] || ids+=":${job_of[$need]}"
+    [[ -z ${job_of[$need]:-} ]] || waited+=":${job_of[$need]}"
   done
-  [[ -z $ids ]] || echo "afterok$ids"
+  [[ -z $waited ]] || echo "afterok$waited"
 }
 
 submit_stage() {

@@ -34,7 +34,7 @@ stages_on_disk() {
   } | awk '!seen[$0]++'
 }
 
-# "150/500000" for training, "12/40 results" for a probe sweep.
+# "150/500000" for training, "12/40 units" for a probe sweep.
 progress_of() { # stage
   local folder steps step want
   folder=$(stage_folder "$1")
@@ -44,7 +44,7 @@ progress_of() { # stage
     echo "${step:-0}/$steps"
   elif [[ -e $run_folder/jobs/$1.list ]]; then
     want=$(wc -l <"$run_folder/jobs/$1.list")
-    echo "$(find "$folder" -name '*.result.json' 2>/dev/null | wc -l)/$want results"
+    echo "$(find "$folder" -name DONE 2>/dev/null | wc -l)/$want units"
   else
     echo -
   fi

@@ -7,7 +7,7 @@
 #   LSD_RUN    name of the run, default "main": all stages of one run live in $LSD_RUNS/$LSD_RUN
 
 LSD_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-cd "$LSD_ROOT"
+cd "$LSD_ROOT" || exit 1
 
 say() { echo "lsd: $*"; }
 die() {

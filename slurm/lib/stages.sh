@@ -62,3 +62,7 @@ train_diffusion_stage() { # variant option...
     --latents.autoencoder "$(stage_folder "train_$variant")" "${latents[@]}" \
     "${LSD_PROGRAM_OPTIONS[@]}" "${program_options[@]}" "$@"
 }
+
+report_stage() {
+  run_stage report lsd_report --output.directory "$(stage_folder report)" --input.run "$run_folder" "${program_options[@]}" "$@"
+}

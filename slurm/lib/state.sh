@@ -24,13 +24,31 @@ write_record() {
 
 stage_folder() { echo "$run_folder/$1"; }
 
-# One word: done, failed, stopped, running (began, and nobody wrote its end) or missing.
+# One word: done, failed, stopped, running (began, and nobody wrote its end) or missing. A sweep is what its units are.
 stage_state() {
+  if [[ -e $run_folder/jobs/$1.list ]]; then
+    sweep_state "$1"
+  else
+    folder_state "$1"
+  fi
+}
+
+sweep_state() {
+  local unit states state
+  states=" $(while read -r unit _; do folder_state "$1/$unit"; done <"$run_folder/jobs/$1.list" | tr '\n' ' ')"
+  for state in failed stopped running missing; do
+    [[ $states != *" $state "* ]] || break
+    state="done"
+  done
+  echo "$state"
+}
+
+folder_state() {
   local folder record
   folder=$(stage_folder "$1")
   record=$(record_value "$1" state)
   if [[ -e $folder/DONE ]]; then
-    echo done
+    echo "done"
   elif [[ -e $folder/FAILED || $record == failed ]]; then
     echo failed
   elif [[ -e $folder/STOPPED || $record == stopped ]]; then
@@ -44,7 +62,13 @@ stage_state() {
 
 # Why a stage failed or stopped, in its program's words or ours.
 stage_reason() {
-  local folder name text
+  local folder name text unit
+  if [[ -e $run_folder/jobs/$1.list ]]; then
+    while read -r unit _; do
+      [[ $(folder_state "$1/$unit") != failed ]] || echo "$unit: $(stage_reason "$1/$unit")"
+    done <"$run_folder/jobs/$1.list"
+    return
+  fi
   folder=$(stage_folder "$1")
   for name in FAILED STOPPED; do
     [[ -e $folder/$name ]] || continue
@@ -60,7 +84,7 @@ progress_mark() {
   local folder
   folder=$(stage_folder "$1")
   [[ -d $folder ]] || return 0
-  find "$folder" -maxdepth 2 \( -path '*/checkpoints/checkpoint-*' -o -name '*.h5' -o -name '*.result.json' \) \
+  find "$folder" -maxdepth 2 \( -path '*/checkpoints/checkpoint-*' -o -name '*.h5' -o -name '*.seed*.json' \) \
     ! -name '*.partial' | LC_ALL=C sort | cksum
 }
 

@@ -9,6 +9,7 @@
 # Where it may, the controller and every node live in network, host-name, mount and process namespaces of their own
 # (MODE=namespaces: real host names, nothing leaves the machine); else on loopback ports (MODE=ports). MODE forces one.
 # Needs root and the packages of cmake/debian-packages-slurm.txt. down stops what up started, by its own process ids.
+# shellcheck disable=SC2016  # single quotes keep text for other shells
 set -euo pipefail
 
 : "${PREFIX:?PREFIX names the folder of the cluster}"
