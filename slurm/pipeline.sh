@@ -109,7 +109,7 @@ submit_all() {
     ! skipped_by_from "$stage" || continue
     state=$(stage_state "$stage")
     mapfile -t live < <(live_jobs "$stage")
-    if [[ $state == "done" ]]; then
+    if [[ $state == "done" && ($stage != report || -z $(dependency_of report)) ]]; then
       say "$stage: done"
     elif [[ ${#live[@]} -gt 0 ]]; then
       job_of[$stage]=${live[-1]}

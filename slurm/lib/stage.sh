@@ -80,6 +80,7 @@ fail_stage() { # stage reason
 judge_end() { # stage launcher_code idle old_mark
   local stage=$1 code=$2 idle=$3 folder
   folder=$(stage_folder "$stage")
+  [[ $code != 0 || ! -e $folder/report.json ]] || write_record "$stage" state=done "job=$job"
   case $(stage_state "$stage") in
     "done")
       write_record "$stage" state=done "job=$job"

@@ -63,6 +63,18 @@ train_diffusion_stage() { # variant option...
     "${LSD_PROGRAM_OPTIONS[@]}" "${program_options[@]}" "$@"
 }
 
+# Seconds of work, so it is made anew each time.
 report_stage() {
-  run_stage report lsd_report --output.directory "$(stage_folder report)" --input.run "$run_folder" "${program_options[@]}" "$@"
+  local LSD_LAUNCHER=none folder found=() trained=()
+  folder=$(stage_folder report)
+  mapfile -t found < <(find "$run_folder" -maxdepth 1 -type d -name 'probe_*' | sort)
+  mapfile -t trained < <(find "$run_folder" -maxdepth 1 -type d \( -name 'train_*' -o -name 'diffusion_*' \) | sort)
+  rm -f "$folder/report.json"
+  run_stage report lsd_report --results "$(join_commas "${found[@]}")" --runs "$(join_commas "${trained[@]}")" \
+    --directory "$folder" "${program_options[@]}" "$@"
+}
+
+join_commas() {
+  local IFS=,
+  echo "$*"
 }

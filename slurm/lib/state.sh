@@ -47,7 +47,8 @@ folder_state() {
   local folder record
   folder=$(stage_folder "$1")
   record=$(record_value "$1" state)
-  if [[ -e $folder/DONE ]]; then
+  # lsd_report writes no state file; it writes report.json last.
+  if [[ -e $folder/DONE || ($record == "done" && -e $folder/report.json) ]]; then
     echo "done"
   elif [[ -e $folder/FAILED || $record == failed ]]; then
     echo failed
@@ -83,9 +84,8 @@ stage_reason() {
 progress_mark() {
   local folder
   folder=$(stage_folder "$1")
-  [[ -d $folder ]] || return 0
-  find "$folder" -maxdepth 2 \( -path '*/checkpoints/checkpoint-*' -o -name '*.h5' -o -name '*.seed*.json' \) \
-    ! -name '*.partial' | LC_ALL=C sort | cksum
+  { find "$folder" -maxdepth 2 \( -path '*/checkpoints/checkpoint-*' -o -name '*.h5' -o -name '*.seed*.json' \) \
+    ! -name '*.partial' 2>/dev/null || true; } | LC_ALL=C sort | cksum
 }
 
 # Steps done, from the name of the newest good checkpoint; empty when there is none.

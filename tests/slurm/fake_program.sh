@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Stands for an lsd program where only its end matters: FAKE_END says how it ends in the folder given to it.
+#   done | stopped | failed   with that state file (lsd_report: report.json);  silent: killed without a word;  liar: code 0 without DONE
+#   early: code 1 before the folder is a run's;      wait: until USR1, then stopped
+for argument; do
+  case ${previous:-} in --run.directory | --output.folder | --output.directory | --directory) folder=$argument ;; esac
+  previous=$argument
+done
+echo "${0##*/} $*" >>"$FAKE_LOG"
+[[ $FAKE_END != early ]] || exit 1
+mkdir -p "$folder/checkpoints"
+touch "$folder/environment.json"
+[[ -z ${FAKE_PROGRESS:-} ]] || touch "$folder/checkpoints/checkpoint-$(date +%s%N)"
+say() { printf '{\n  "reason": "%s",\n  "host": "x"\n}\n' "$2" >"$folder/$1"; }
+case $FAKE_END in
+  done) if [[ $0 == *report ]]; then touch "$folder/report.json"; else say DONE "all steps are done"; fi ;;
+  stopped) say STOPPED "asked" && exit 75 ;;
+  failed) say FAILED "the disk is full" && exit 1 ;;
+  silent) kill -KILL $$ ;;
+  liar) ;;
+  wait)
+    trap 'say STOPPED "by a signal"; exit 75' USR1
+    touch "$folder/waiting"
+    for _ in {1..200}; do sleep 0.05; done
+    ;;
+esac
