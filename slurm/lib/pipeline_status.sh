@@ -44,7 +44,7 @@ progress_of() { # stage
     echo "${step:-0}/$steps"
   elif [[ -e $run_folder/jobs/$1.list ]]; then
     want=$(wc -l <"$run_folder/jobs/$1.list")
-    echo "$(find "$folder" -name DONE 2>/dev/null | wc -l)/$want units"
+    echo "$(find "$folder" -mindepth 2 -maxdepth 2 -name DONE 2>/dev/null | wc -l)/$want units"
   else
     echo -
   fi
