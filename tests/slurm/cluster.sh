@@ -185,5 +185,9 @@ down() {
 case ${1:-} in
   up) up ;;
   down) down ;;
-  *) die "use: cluster.sh up | down" ;;
+  kill) # a power cut of one node
+    [[ $(saved mode) == namespaces ]] || die "only nodes with namespaces can be cut off"
+    kill -KILL "$(saved "node.${2:?kill which node?}.pid")"
+    ;;
+  *) die "use: cluster.sh up | down | kill NODE" ;;
 esac

@@ -90,7 +90,8 @@ submit_training() { # run option...
   env LSD_RUN="$1" LSD_CONFIG=configs/demo/nm.cfg LSD_OPTIONS="${training_options[*]}" \
     sbatch --parsable --nodes=2 --ntasks-per-node=1 --gpus-per-node=0 --output="$PREFIX/$1.log" "${@:2}" slurm/train_nm_s.sh
 }
-training_options=(--training.steps=60 --training.log_every=5 --training.capacity=1024 --data.max_length=128 --optimizer.warmup_steps=5
+# The plain backend: slow enough for a signal to come in between on any machine.
+training_options=(--backend reference --training.steps=80 --training.log_every=5 --checkpoint.every_steps=10 --training.capacity=1024 --data.max_length=128 --optimizer.warmup_steps=5
   --validation.every_steps=0 --model.width=32 --model.heads=2 --checkpoint.every_minutes=0)
 step_of() { tail -n 1 "$LSD_RUNS/$1/train_nm_s/metrics.jsonl" 2>/dev/null | sed -n 's/.*"step": *\([0-9]*\).*/\1/p'; }
 beyond_step() { local step; step=$(step_of "$1") && [[ ${step:-0} -ge $2 ]]; }
@@ -108,7 +109,7 @@ test_interrupted() {
   check "undisturbed training" COMPLETED "$(field "$whole" JobState)"
   cut=$(submit_training cut)
   for turn in 1 2 3; do
-    wait_until 60 beyond_step cut $((turn * 15))
+    wait_until 60 beyond_step cut $((turn * 20))
     scancel --batch --signal=USR1 "$cut"
     wait_until 60 restarted "$cut" "$turn"
   done
@@ -131,6 +132,25 @@ test_requeue() {
   wait_end "$id" 120
   check "scontrol requeue: it ran again" "COMPLETED 1" "$(field "$id" JobState) $(field "$id" Restarts)"
   check "scontrol requeue: the same weights" "$(weights whole train_nm_s)" "$(weights requeued train_nm_s)"
+}
+
+# A node loses its power during training: Slurm starts the job again on other nodes, and it goes on from its last checkpoint.
+test_node_lost() {
+  local id victim
+  [[ $(cat "$PREFIX/run/mode") == namespaces ]] || { echo "      left out: nodes have no namespaces here" && return; }
+  need_mini
+  [[ -e $LSD_RUNS/whole ]] || test_interrupted
+  borrow_shards lost
+  id=$(submit_training lost)
+  wait_until 60 beyond_step lost 30
+  victim=$(scontrol show hostnames "$(field "$id" NodeList)" | tail -n 1)
+  tests/slurm/cluster.sh kill "$victim"
+  wait_until 90 restarted "$id" 1
+  wait_end "$id" 120
+  check "a node lost: it ran again" "COMPLETED 1" "$(field "$id" JobState) $(field "$id" Restarts)"
+  check "a node lost: not on the lost one" 0 "$(scontrol show hostnames "$(field "$id" NodeList)" | grep -cx "$victim")"
+  check_has "a node lost: from a checkpoint" "going on behind step" "$PREFIX/lost.log"
+  check "a node lost: the same weights" "$(weights whole train_nm_s)" "$(weights lost train_nm_s)"
 }
 
 # Two slices: the first is told to stop and leaves the rest to the second, on which another job waits.
@@ -177,6 +197,7 @@ test_failure() {
 test_launchers() {
   local id
   need_mini
+  [[ -e $LSD_RUNS/whole ]] || test_interrupted
   borrow_shards launchers
   id=$(LSD_SRUN_MPI=none submit_training launchers)
   wait_end "$id" 60
@@ -197,7 +218,7 @@ make_data
 tests/slurm/cluster.sh up || exit 1
 # shellcheck source=/dev/null
 source "$PREFIX/env.sh"
-[[ $# -gt 0 ]] || set -- valid chain interrupted requeue slices failure launchers
+[[ $# -gt 0 ]] || set -- valid chain interrupted requeue slices failure launchers node_lost
 for name; do
   declare -F "test_$name" >/dev/null || { echo "no test '$name'" >&2 && exit 1; }
   echo "== $name ($((SECONDS - start)) s)"
