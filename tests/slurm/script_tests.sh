@@ -9,6 +9,7 @@ source tests/slurm/check.sh
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 unset SLURM_JOB_ID SLURM_SUBMIT_DIR "${!LSD_@}"
+export LSD_FASTA=/fasta LSD_TASKS=/tasks
 export LSD_RUNS=$work/runs LSD_SITE=tests/slurm/test_site.sh LSD_LAUNCHER=none LSD_BIN=$work/bin FAKE_LOG=$work/calls
 mkdir "$work/bin"
 for program in shard_uniref50 train_autoencoder dump_latents train_diffusion probe report; do
@@ -19,6 +20,7 @@ printf '#!/bin/sh\nexit 1\n' >"$work/bin/squeue"
 chmod +x "$work/bin/squeue"
 export PATH=$work/bin:$PATH
 
+# Called with `< <(...)`: behind a pipe its count would be lost.
 golden() { # name: compares standard input with tests/slurm/golden/NAME, where /RUNS stands for the folder of runs
   local text
   text=$(sed "s#$LSD_RUNS#/RUNS#g")
@@ -38,9 +40,9 @@ test_syntax() {
 }
 
 test_dry_run() {
-  slurm/pipeline.sh --dry-run configs/pipelines/demo.cfg | golden demo.dry_run
-  LSD_TASKS=/tasks slurm/pipeline.sh --dry-run configs/pipelines/nm_m.cfg | golden nm_m.dry_run
-  slurm/pipeline.sh --dry-run --from diffusion tests/slurm/mini.cfg | golden mini_from_diffusion.dry_run
+  golden demo.dry_run < <(slurm/pipeline.sh --dry-run configs/pipelines/demo.cfg)
+  golden nm_m.dry_run < <(slurm/pipeline.sh --dry-run configs/pipelines/nm_m.cfg)
+  golden mini_from_diffusion.dry_run < <(slurm/pipeline.sh --dry-run --from diffusion tests/slurm/mini.cfg)
   check "a dry run leaves nothing behind" "" "$(ls "$LSD_RUNS" 2>/dev/null)"
 }
 
@@ -156,7 +158,7 @@ test_status() {
   printf '{\n  "reason": "no space left on /scratch",\n  "host": "n1"\n}\n' >"$run/diffusion_nm/FAILED"
   printf 'a.encoder.t0\t-\na.diffusion.t0.3\t-\n' >"$run/jobs/probe_nm.list"
   touch "$run/probe_nm/a.encoder.t0/DONE"
-  slurm/pipeline.sh --status t | golden status
+  golden status < <(slurm/pipeline.sh --status t)
   slurm/pipeline.sh --status nothing >"$work/out" 2>&1
   check "status of no run: code" 1 $?
 }
@@ -166,7 +168,7 @@ test_whole_chain() {
   sed 's/^run = .*/run = t/' tests/slurm/mini.cfg >"$work/chain.cfg"
   FAKE_END='done' slurm/pipeline.sh --here "$work/chain.cfg" >"$work/out" 2>&1
   check "the chain by hand: code" 0 $?
-  sed "s#$LSD_RUNS#/RUNS#g; s#$work#/WORK#g" "$FAKE_LOG" | golden chain.calls
+  golden chain.calls < <(sed "s#$LSD_RUNS#/RUNS#g; s#$work#/WORK#g" "$FAKE_LOG")
   FAKE_END=failed slurm/pipeline.sh --here "$work/chain.cfg" >"$work/out" 2>&1
   check "once more: only the report is made again" "1 8" "$? $(wc -l <"$FAKE_LOG")"
 }
