@@ -56,43 +56,50 @@ void NormalisationLoss::run(nn::StepContext& step, const Batch& batch, ConstTens
   auto& reduce = step.backend.reduce();
   reduce.run(GroupMoments{
       .z = z, .row_group = row_group, .count = moments.count, .mean = moments.mean, .variance = moments.variance});
-  const auto lambda = static_cast<float>(config_.lambda);
-  if (config_.norm == "multivariate") {
-    reduce.run(MultivariateKl{.z = z,
-                              .row_group = row_group,
-                              .count = moments.count,
-                              .mean = moments.mean,
-                              .grad_in = grad_in,
-                              .share = share,
-                              .grad_z = grad_z,
-                              .loss = loss,
-                              .min_count = min_count(),
-                              .shrinkage = static_cast<float>(config_.shrinkage),
-                              .weight = lambda});
-    return;
-  }
+  const Operands operands{z, row_group, share, grad_in, grad_z, loss};
+  if (config_.norm == "multivariate")
+    multivariate(step, moments, operands);
+  else
+    univariate(step, moments, operands);
+}
+
+void NormalisationLoss::multivariate(nn::StepContext& step, const Moments& moments, const Operands& operands) const {
+  step.backend.reduce().run(MultivariateKl{.z = operands.z,
+                                           .row_group = operands.row_group,
+                                           .count = moments.count,
+                                           .mean = moments.mean,
+                                           .grad_in = operands.grad_in,
+                                           .share = operands.share,
+                                           .grad_z = operands.grad_z,
+                                           .loss = operands.loss,
+                                           .min_count = min_count(),
+                                           .shrinkage = static_cast<float>(config_.shrinkage),
+                                           .weight = static_cast<float>(config_.lambda)});
+}
+
+void NormalisationLoss::univariate(nn::StepContext& step, const Moments& moments, const Operands& operands) const {
   const bool global = config_.moments == "global";
   if (global && step.hooks && !step.backend.planning()) sum_over_ranks(step, moments);
-  TensorView offset = per_group(), slope = per_group();
-  reduce.run(UnivariateKl{.count = moments.count,
-                          .mean = moments.mean,
-                          .variance = moments.variance,
-                          .offset = offset,
-                          .slope = slope,
-                          .loss = loss,
-                          .min_count = min_count(),
-                          .variance_floor = static_cast<float>(config_.variance_floor)});
-  if (!grad_z.present()) return;
+  TensorView offset = step.arena.like(moments.mean), slope = step.arena.like(moments.mean);
+  step.backend.reduce().run(UnivariateKl{.count = moments.count,
+                                         .mean = moments.mean,
+                                         .variance = moments.variance,
+                                         .offset = offset,
+                                         .slope = slope,
+                                         .loss = operands.loss,
+                                         .min_count = min_count(),
+                                         .variance_floor = static_cast<float>(config_.variance_floor)});
+  if (!operands.grad_z.present()) return;
   // With global moments every rank holds the whole loss, whose gradients add up over ranks without a share.
-  reduce.run(MomentGradient{.grad_in = grad_in,
-                            .z = z,
-                            .row_group = row_group,
-                            .mean = moments.mean,
-                            .offset = offset,
-                            .slope = slope,
-                            .grad_z = grad_z,
-                            .share = global ? ConstTensorView() : share,
-                            .weight = lambda});
+  step.backend.reduce().run(MomentGradient{.grad_in = operands.grad_in,
+                                           .z = operands.z,
+                                           .row_group = operands.row_group,
+                                           .mean = moments.mean,
+                                           .offset = offset,
+                                           .slope = slope,
+                                           .grad_z = operands.grad_z,
+                                           .share = global ? ConstTensorView() : operands.share,
+                                           .weight = static_cast<float>(config_.lambda)});
 }
 
 void NormalisationLoss::sum_over_ranks(nn::StepContext& step, const Moments& moments) const {

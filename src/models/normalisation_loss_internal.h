@@ -21,6 +21,12 @@ class NormalisationLoss {
   struct Moments {
     TensorView count, mean, variance;  // float32 [groups], [groups, width] x 2
   };
+  struct Operands {
+    ConstTensorView z, row_group, share, grad_in;
+    TensorView grad_z, loss;
+  };
+  void univariate(nn::StepContext& step, const Moments& moments, const Operands& operands) const;
+  void multivariate(nn::StepContext& step, const Moments& moments, const Operands& operands) const;
   // Moments of all ranks' residues, from those of this rank's. Waits for the device: counts and moments pass through
   // the host, where sums are formed and divided again.
   void sum_over_ranks(nn::StepContext& step, const Moments& moments) const;

@@ -84,6 +84,21 @@ void TransformerStack::forward(StepContext& step, const PackedLayout& layout, Co
   if (!saved) arena.release(before);
 }
 
+void TransformerStack::final_backward(StepContext& step, const PackedLayout& layout, ConstTensorView conditioning,
+                                      ConstTensorView grad_y, const Saved& saved, const FinalGradients& to,
+                                      ConditioningGradient& sum_of_conditioning) const {
+  if (!shape_.adaptive) return norm_.backward(step, grad_y, saved.norm, {}, to.sum);
+  const ArenaScope scope(step.arena);
+  TensorView grad_modulation = step.arena.like(saved.modulations.back());
+  auto site = final_site(saved);
+  site.grad_modulation = grad_modulation;
+  site.grad_gate_modulation = to.gate_modulation;
+  site.backward(step, layout, grad_y, saved.norm, {}, saved.last_delta, to.sum, to.delta);
+  final_modulation_.backward_weight(step, grad_modulation, conditioning);
+  sum_of_conditioning.add(step,
+                          [&](TensorView part) { final_modulation_.backward_input(step, grad_modulation, part); });
+}
+
 void TransformerStack::backward(StepContext& step, const PackedLayout& layout, ConstTensorView conditioning,
                                 ConstTensorView grad_y, const Saved& saved, TensorView grad_x,
                                 TensorView grad_conditioning) const {
@@ -98,17 +113,10 @@ void TransformerStack::backward(StepContext& step, const PackedLayout& layout, C
     for (auto& view : grad_delta) view = arena.allocate(step.activation, shape);
     for (auto& view : grad_modulation) view = arena.like(saved.modulations.front());
     sum_of_conditioning.start(step, conditioning);
-    const ArenaScope final_scope(arena);
-    TensorView grad_final = arena.like(saved.modulations.back());
-    auto site = final_site(saved);
-    site.grad_modulation = grad_final;
-    site.grad_gate_modulation = grad_modulation[0];
-    site.backward(step, layout, grad_y, saved.norm, {}, saved.last_delta, grad_sum[0], grad_delta[0]);
-    final_modulation_.backward_weight(step, grad_final, conditioning);
-    sum_of_conditioning.add(step, [&](TensorView part) { final_modulation_.backward_input(step, grad_final, part); });
-  } else {
-    norm_.backward(step, grad_y, saved.norm, {}, grad_sum[0]);
   }
+  final_backward(step, layout, conditioning, grad_y, saved,
+                 {.sum = grad_sum[0], .delta = grad_delta[0], .gate_modulation = grad_modulation[0]},
+                 sum_of_conditioning);
   report_final(step, final_range_);
 
   for (std::size_t i = blocks_.size(); i-- > 0;) {

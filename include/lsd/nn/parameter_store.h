@@ -25,7 +25,7 @@ struct Init {
 };
 
 struct ParameterInfo {
-  std::string name;         // dotted: "encoder.block.3.attention.qkv.weight"
+  std::string name;  // dotted: "encoder.block.3.attention.qkv.weight"
   Shape shape;
   Init init;
   bool decay = false;       // weight decay applies (products' weights only)
@@ -43,12 +43,12 @@ class ParameterStore {
   void allocate(Backend& backend, DType compute_type, bool with_gradients);
 
   const std::vector<ParameterInfo>& infos() const { return infos_; }
-  std::int64_t elements() const { return elements_; }           // padded, a multiple of kAlignment
-  std::int64_t count() const;                                   // without padding
-  const ParameterInfo* find(std::string_view name) const;       // nullptr when there is none
-  TensorView compute_block() const { return compute_block_; }   // [elements()]
-  TensorView grad_block() const { return grad_block_; }         // float32 [elements()]
-  std::vector<std::uint8_t> decay_blocks() const;               // one per 64 elements
+  std::int64_t elements() const { return elements_; }          // padded, a multiple of kAlignment
+  std::int64_t count() const;                                  // without padding
+  const ParameterInfo* find(std::string_view name) const;      // nullptr when there is none
+  TensorView compute_block() const { return compute_block_; }  // [elements()]
+  TensorView grad_block() const { return grad_block_; }        // float32 [elements()]
+  std::vector<std::uint8_t> decay_blocks() const;              // one per 64 elements
   // Initial float32 values of the whole block: a pure function of seed and parameter names. Padding is 0.
   std::vector<float> initial_values(std::uint32_t seed) const;
 

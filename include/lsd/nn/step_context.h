@@ -31,10 +31,10 @@ enum class Recompute : std::uint8_t {
 
 struct StepContext {
   Backend& backend;
-  Arena& arena;                    // activations of this micro-batch
+  Arena& arena;  // activations of this micro-batch
   const StepScalars& scalars;
-  StepHooks* hooks = nullptr;      // nullptr: one rank, nobody asks
-  std::uint32_t seed = 0;          // of all draws; validation passes a derived seed so that its draws are fixed
+  StepHooks* hooks = nullptr;  // nullptr: one rank, nobody asks
+  std::uint32_t seed = 0;      // of all draws; validation passes a derived seed so that its draws are fixed
   DType activation = DType::float32;
   DType residual = DType::float32;  // the residual stream's type
   Recompute recompute = Recompute::none;

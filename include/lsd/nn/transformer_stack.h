@@ -11,6 +11,8 @@
 
 namespace lsd::nn {
 
+class ConditioningGradient;
+
 // Elements [begin, end) of the parameter block that one part of a model registered.
 struct ParameterRange {
   std::int64_t begin = 0, end = 0;
@@ -44,6 +46,12 @@ class TransformerStack {
   void make_modulations(StepContext& step, ConstTensorView conditioning, Saved& saved) const;
   Modulation modulation_of(const Saved& saved, std::size_t block) const;
   AdaptiveNorm final_site(const Saved& saved) const;
+  struct FinalGradients {
+    TensorView sum, delta, gate_modulation;  // of the pair that the last block left, and of its modulation's gate
+  };
+  void final_backward(StepContext& step, const PackedLayout& layout, ConstTensorView conditioning,
+                      ConstTensorView grad_y, const Saved& saved, const FinalGradients& to,
+                      ConditioningGradient& sum_of_conditioning) const;
 
   StackShape shape_;
   std::vector<TransformerBlock> blocks_;
