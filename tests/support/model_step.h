@@ -70,15 +70,19 @@ inline std::vector<float> random_values(std::size_t count, float deviation, std:
   return values;
 }
 
-// Random values everywhere, gains near 1, so that no gradient vanishes by the choice of initial values.
+// Random values everywhere, gains near 1, so that no gradient vanishes by the choice of initial values. Rounded to the
+// store's compute type.
 inline void randomise(nn::ParameterStore& store, float deviation, std::uint32_t seed) {
-  auto values = store.compute_block().span<float>();
-  for (const auto& info : store.infos()) {
-    const auto count = static_cast<std::size_t>(info.shape.elements());
-    const auto random = random_values(count, deviation, seed++);
-    const float centre = info.init.kind == nn::Init::Kind::ones ? 1.0F : 0.0F;
-    for (std::size_t i = 0; i < count; ++i) values[static_cast<std::size_t>(info.offset) + i] = centre + random[i];
-  }
+  const TensorView block = store.compute_block();
+  visit_dtype(block.dtype(), [&]<class T>(TypeTag<T>) {
+    auto values = block.span<T>();
+    for (const auto& info : store.infos()) {
+      const auto random = random_values(static_cast<std::size_t>(info.shape.elements()), deviation, seed++);
+      const float centre = info.init.kind == nn::Init::Kind::ones ? 1.0F : 0.0F;
+      for (std::size_t i = 0; i < random.size(); ++i)
+        values[static_cast<std::size_t>(info.offset) + i] = T(centre + random[i]);
+    }
+  });
 }
 
 struct GradientTolerance {
