@@ -23,6 +23,15 @@ std::string take_hdf5_messages() {
   return text.empty() ? "no further message" : text;
 }
 
+// Shards are written under names of their own and never changed, and many parallel file systems have no file locks.
+void switch_locking_off(const Hdf5Handle& access) {
+#if H5_VERSION_GE(1, 10, 7)
+  check_hdf5(H5Pset_file_locking(access.get(), false, true), "switch file locking off");
+#else
+  (void)access;
+#endif
+}
+
 bool is_type(hid_t object_type, hid_t wanted) { return H5Tequal(object_type, wanted) > 0; }
 
 }  // namespace
@@ -59,6 +68,7 @@ Hdf5Handle create_hdf5_file(const std::filesystem::path& path) {
   const Hdf5Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose, "make a property list");
   check_hdf5(H5Pset_libver_bounds(access.get(), H5F_LIBVER_V110, H5F_LIBVER_V110), "choose the file version");
   check_hdf5(H5Pset_alignment(access.get(), 1, 64), "set the alignment");
+  switch_locking_off(access);
   return {H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()), H5Fclose, "create " + path.string()};
 }
 
@@ -66,7 +76,9 @@ Hdf5Handle open_hdf5_file(const std::filesystem::path& path) {
   const auto lock = lock_hdf5();
   if (!std::filesystem::exists(path))
     throw DataError(fmt::format("{} is missing: restore it or make the set again", path.string()));
-  const hid_t id = H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
+  const Hdf5Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose, "make a property list");
+  switch_locking_off(access);
+  const hid_t id = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get());
   if (id < 0) {
     throw DataError(fmt::format("{} cannot be read as HDF5 ({}): it is damaged, cut short or of another kind; restore it or "
                                 "make it again",
