@@ -31,12 +31,14 @@ class DirectBlocks final : public BlockSource {
   std::vector<char> block_;
 };
 
-// A ring of blocks between one producer and one consumer. The consumer holds block `taken_ - 1`; the producer fills blocks
-// up to `taken_ - 1 + ring size - 1`.
+// A ring of blocks between one producer and one consumer. The consumer holds block `taken_ - 1`; the producer fills
+// blocks up to `taken_ - 1 + ring size - 1`.
 class AheadBlocks final : public BlockSource {
  public:
   AheadBlocks(std::unique_ptr<ByteStream> stream, std::size_t block_bytes, int blocks)
-      : stream_(std::move(stream)), ring_(static_cast<std::size_t>(blocks)), thread_([this, block_bytes] { run(block_bytes); }) {}
+      : stream_(std::move(stream)),
+        ring_(static_cast<std::size_t>(blocks)),
+        thread_([this, block_bytes] { run(block_bytes); }) {}
 
   ~AheadBlocks() override {
     {
@@ -114,13 +116,16 @@ class AheadBlocks final : public BlockSource {
 
 }  // namespace
 
-std::unique_ptr<ByteStream> make_plain_stream(InputFile& file) { return std::make_unique<PlainStream>(file); }
+std::unique_ptr<ByteStream> make_plain_stream(InputFile& file) {
+  return std::make_unique<PlainStream>(file);
+}
 
 std::unique_ptr<BlockSource> make_direct_blocks(std::unique_ptr<ByteStream> stream, std::size_t block_bytes) {
   return std::make_unique<DirectBlocks>(std::move(stream), block_bytes);
 }
 
-std::unique_ptr<BlockSource> make_ahead_blocks(std::unique_ptr<ByteStream> stream, std::size_t block_bytes, int blocks) {
+std::unique_ptr<BlockSource> make_ahead_blocks(std::unique_ptr<ByteStream> stream, std::size_t block_bytes,
+                                               int blocks) {
   return std::make_unique<AheadBlocks>(std::move(stream), block_bytes, blocks);
 }
 
@@ -128,9 +133,12 @@ std::unique_ptr<BlockSource> open_blocks(InputFile& file) {
   // Blocks stay in the second-level cache; four of them bridge the moments when one side is slower.
   constexpr std::size_t block_bytes = 256 << 10;
   switch (file.encoding()) {
-    case Encoding::gzip: return make_ahead_blocks(make_gzip_stream(file), block_bytes, 4);
-    case Encoding::zstd: return make_ahead_blocks(make_zstd_stream(file), block_bytes, 4);
-    default: return make_direct_blocks(make_plain_stream(file), block_bytes);
+    case Encoding::gzip:
+      return make_ahead_blocks(make_gzip_stream(file), block_bytes, 4);
+    case Encoding::zstd:
+      return make_ahead_blocks(make_zstd_stream(file), block_bytes, 4);
+    default:
+      return make_direct_blocks(make_plain_stream(file), block_bytes);
   }
 }
 

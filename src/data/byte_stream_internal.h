@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The bytes of an input file, decompressed, block by block. Which kind of file it is shows in its first bytes, never in its
-// name. Compressed streams are inflated on a thread of their own that runs ahead of the reader by a few blocks.
+// The bytes of an input file, decompressed, block by block. Which kind of file it is shows in its first bytes, never in
+// its name. Compressed streams are inflated on a thread of their own that runs ahead of the reader by a few blocks.
 
 #include <cstddef>
 #include <cstdint>

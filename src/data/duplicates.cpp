@@ -46,6 +46,8 @@ Digest digest_of(std::string_view text) {
   return digest_of(std::span(reinterpret_cast<const std::uint8_t*>(text.data()), text.size()));
 }
 
-std::unique_ptr<DuplicateFinder> make_memory_duplicate_finder() { return std::make_unique<MemoryDuplicateFinder>(); }
+std::unique_ptr<DuplicateFinder> make_memory_duplicate_finder() {
+  return std::make_unique<MemoryDuplicateFinder>();
+}
 
 }  // namespace lsd::data

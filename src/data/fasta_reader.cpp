@@ -17,7 +17,8 @@ namespace {
 constexpr std::size_t kMaxHeaderBytes = 1 << 20;
 
 bool is_ascii(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char byte) { return (static_cast<unsigned char>(byte) & 0x80U) == 0; });
+  return std::all_of(text.begin(), text.end(),
+                     [](char byte) { return (static_cast<unsigned char>(byte) & 0x80U) == 0; });
 }
 
 bool has_control_byte(std::string_view text) {
@@ -42,7 +43,8 @@ std::string excerpt(std::string_view text) {
 class FastaReader::State {
  public:
   State(const std::string& path, ByteRange range)
-      : file(path, range.begin > 0 ? range.begin - 1 : 0), range_(range),
+      : file(path, range.begin > 0 ? range.begin - 1 : 0),
+        range_(range),
         cursor_(open_blocks(file), range.begin > 0 ? range.begin - 1 : 0) {
     if (range.begin > 0) {
       find_first_header_of_part();
@@ -127,11 +129,13 @@ class FastaReader::State {
   DataError not_fasta(std::string_view line, std::int64_t number) const {
     const auto start = line.find_first_not_of(" \t");
     if (line[start] == '@') {
-      return DataError(fmt::format("{}, line {}: starts with '@' ('{}'): this looks like FASTQ; convert it to protein FASTA",
-                                   file.name(), number, excerpt(line)));
+      return DataError(
+          fmt::format("{}, line {}: starts with '@' ('{}'): this looks like FASTQ; convert it to protein FASTA",
+                      file.name(), number, excerpt(line)));
     }
-    return DataError(fmt::format("{}, line {}: text before the first header: '{}'; a FASTA record starts with a line '>id ...'",
-                                 file.name(), number, excerpt(line)));
+    return DataError(
+        fmt::format("{}, line {}: text before the first header: '{}'; a FASTA record starts with a line '>id ...'",
+                    file.name(), number, excerpt(line)));
   }
 
   void read_header(FastaRecord& record) {
@@ -146,9 +150,10 @@ class FastaReader::State {
     if (record.id.empty())
       throw DataError(fmt::format("{}: the header has no id; write one behind '>'", place(record, 0)));
     if (has_control_byte(record.id)) {
-      throw DataError(fmt::format("{}: the id holds a control character (NUL or the like); remove it or look whether the file "
-                                  "is text at all",
-                                  place(record, 0)));
+      throw DataError(
+          fmt::format("{}: the id holds a control character (NUL or the like); remove it or look whether the file "
+                      "is text at all",
+                      place(record, 0)));
     }
     counts.non_ascii_headers += is_ascii(record.header) ? 0 : 1;
   }
@@ -203,12 +208,24 @@ FastaReader::~FastaReader() = default;
 FastaReader::FastaReader(FastaReader&&) noexcept = default;
 FastaReader& FastaReader::operator=(FastaReader&&) noexcept = default;
 
-bool FastaReader::next(FastaRecord& record) { return state_->next(record); }
-FastaCounts FastaReader::counts() const { return state_->full_counts(); }
-std::string_view FastaReader::encoding() const { return encoding_name(state_->file.encoding()); }
-std::uint64_t FastaReader::bytes_read() const { return state_->file.bytes_read(); }
-std::uint64_t FastaReader::text_bytes() const { return state_->text_bytes(); }
-std::string FastaReader::place(const FastaRecord& record, std::int64_t line) const { return state_->place(record, line); }
+bool FastaReader::next(FastaRecord& record) {
+  return state_->next(record);
+}
+FastaCounts FastaReader::counts() const {
+  return state_->full_counts();
+}
+std::string_view FastaReader::encoding() const {
+  return encoding_name(state_->file.encoding());
+}
+std::uint64_t FastaReader::bytes_read() const {
+  return state_->file.bytes_read();
+}
+std::uint64_t FastaReader::text_bytes() const {
+  return state_->text_bytes();
+}
+std::string FastaReader::place(const FastaRecord& record, std::int64_t line) const {
+  return state_->place(record, line);
+}
 
 FastaFileInfo inspect_fasta(const std::string& path) {
   if (path == "-") return {.encoding = encoding_name(Encoding::plain)};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// gzip by ISA-L, about twice as fast as zlib. Its pitfalls, all handled here: it answers OK for ever on input that ended too
-// early; a file may hold several members, each of which needs a reset with the check flag set anew; bytes behind the last
-// member are left in its input.
+// gzip by ISA-L, about twice as fast as zlib. Its pitfalls, all handled here: it answers OK for ever on input that
+// ended too early; a file may hold several members, each of which needs a reset with the check flag set anew; bytes
+// behind the last member are left in its input.
 #include <fmt/format.h>
 #include <isa-l/igzip_lib.h>
 
@@ -16,8 +16,7 @@ namespace {
 
 class GzipStream final : public ByteStream {
  public:
-  explicit GzipStream(InputFile& file)
-      : file_(file), input_(256 << 10), state_(std::make_unique<inflate_state>()) {
+  explicit GzipStream(InputFile& file) : file_(file), input_(256 << 10), state_(std::make_unique<inflate_state>()) {
     start_member();
   }
 
@@ -55,9 +54,10 @@ class GzipStream final : public ByteStream {
     if (status < 0) throw damaged(status);  // positive ones ask for more input or room
     const bool stuck = !has_input && state_->avail_out == before_out && state_->block_state != ISAL_BLOCK_FINISH;
     if (stuck) {
-      throw DataError(fmt::format("{}: the gzip data end in the middle of member {}: the file was cut short; fetch or copy it "
-                                  "again",
-                                  file_.name(), member_));
+      throw DataError(
+          fmt::format("{}: the gzip data end in the middle of member {}: the file was cut short; fetch or copy it "
+                      "again",
+                      file_.name(), member_));
     }
   }
 
@@ -74,9 +74,10 @@ class GzipStream final : public ByteStream {
       return;
     }
     if (*state_->next_in != 0x1F || padded_) {
-      throw DataError(fmt::format("{}: garbage behind gzip member {}: the file was damaged or two files were joined wrongly; "
-                                  "fetch it again",
-                                  file_.name(), member_));
+      throw DataError(
+          fmt::format("{}: garbage behind gzip member {}: the file was damaged or two files were joined wrongly; "
+                      "fetch it again",
+                      file_.name(), member_));
     }
     auto* const next_in = state_->next_in;
     const auto avail_in = state_->avail_in;
@@ -95,8 +96,8 @@ class GzipStream final : public ByteStream {
     if (status == ISAL_INCORRECT_CHECKSUM) what = "the checksum does not fit the data";
     if (status == ISAL_INVALID_WRAPPER) what = "the gzip head is invalid";
     if (status == ISAL_UNSUPPORTED_METHOD) what = "the compression method is unknown";
-    return DataError(fmt::format("{}: gzip member {} is damaged: {} (code {}); fetch or copy the file again", file_.name(),
-                                 member_, what, status));
+    return DataError(fmt::format("{}: gzip member {} is damaged: {} (code {}); fetch or copy the file again",
+                                 file_.name(), member_, what, status));
   }
 
   InputFile& file_;
@@ -108,6 +109,8 @@ class GzipStream final : public ByteStream {
 
 }  // namespace
 
-std::unique_ptr<ByteStream> make_gzip_stream(InputFile& file) { return std::make_unique<GzipStream>(file); }
+std::unique_ptr<ByteStream> make_gzip_stream(InputFile& file) {
+  return std::make_unique<GzipStream>(file);
+}
 
 }  // namespace lsd::data

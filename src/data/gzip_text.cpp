@@ -45,12 +45,13 @@ std::size_t inflate_member(const std::string& bytes, std::size_t begin, std::str
     const std::size_t made = buffer.size() - stream->avail_out;
     text.append(buffer.data(), made);
     if (status == Z_BUF_ERROR || (status == Z_OK && consumed == bytes.size() && made == 0)) {
-      throw DataError(fmt::format("{}: the gzip data end early after {} bytes of text: the file was cut off. Get it again.",
-                                  name, text.size()));
+      throw DataError(
+          fmt::format("{}: the gzip data end early after {} bytes of text: the file was cut off. Get it again.", name,
+                      text.size()));
     }
     if (status != Z_OK && status != Z_STREAM_END) {
-      throw DataError(fmt::format("{}: corrupt gzip data at compressed byte {} ({}). Get the file again.", name, consumed,
-                                  stream->msg != nullptr ? stream->msg : "no reason given"));
+      throw DataError(fmt::format("{}: corrupt gzip data at compressed byte {} ({}). Get the file again.", name,
+                                  consumed, stream->msg != nullptr ? stream->msg : "no reason given"));
     }
   }
   return consumed;
@@ -71,8 +72,9 @@ std::string read_maybe_gzip(const std::filesystem::path& path) {
   std::size_t position = 0;
   while (position < bytes.size()) {
     if (bytes.size() - position < kSmallestMember || !has_gzip_magic(std::string_view(bytes).substr(position))) {
-      throw DataError(fmt::format("{}: {} bytes behind the end of the gzip data (compressed byte {}). Get the file again.",
-                                  name, bytes.size() - position, position));
+      throw DataError(
+          fmt::format("{}: {} bytes behind the end of the gzip data (compressed byte {}). Get the file again.", name,
+                      bytes.size() - position, position));
     }
     position = inflate_member(bytes, position, text, name);
   }

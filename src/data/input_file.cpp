@@ -22,7 +22,9 @@ struct Magic {
 
 // Kinds of file that people hand in by mistake, and that would otherwise fail with a less helpful message.
 constexpr std::array<Magic, 7> kForeignKinds = {{{"BZh", "bzip2-compressed"},
-                                                 {"\xFD" "7zXZ", "xz-compressed"},
+                                                 {"\xFD"
+                                                  "7zXZ",
+                                                  "xz-compressed"},
                                                  {"PK\x03\x04", "a zip archive"},
                                                  {"\x89HDF\r\n", "HDF5"},
                                                  {"\xFF\xFE", "UTF-16 text"},
@@ -33,9 +35,12 @@ constexpr std::array<Magic, 7> kForeignKinds = {{{"BZh", "bzip2-compressed"},
 
 std::string_view encoding_name(Encoding encoding) {
   switch (encoding) {
-    case Encoding::gzip: return "gzip";
-    case Encoding::zstd: return "zstd";
-    default: return "plain";
+    case Encoding::gzip:
+      return "gzip";
+    case Encoding::zstd:
+      return "zstd";
+    default:
+      return "plain";
   }
 }
 

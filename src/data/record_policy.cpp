@@ -11,12 +11,20 @@
 namespace lsd::data {
 namespace {
 
-constexpr std::array<std::string_view, kDrops> kDropNames = {
-    "kept",      "dropped_gaps",     "dropped_inner_stops",      "dropped_other_bytes",  "dropped_empty",
-    "dropped_too_short", "dropped_too_long", "dropped_too_many_unknown", "dropped_duplicate_id", "dropped_duplicate_sequence"};
+constexpr std::array<std::string_view, kDrops> kDropNames = {"kept",
+                                                             "dropped_gaps",
+                                                             "dropped_inner_stops",
+                                                             "dropped_other_bytes",
+                                                             "dropped_empty",
+                                                             "dropped_too_short",
+                                                             "dropped_too_long",
+                                                             "dropped_too_many_unknown",
+                                                             "dropped_duplicate_id",
+                                                             "dropped_duplicate_sequence"};
 
 std::string byte_text(unsigned char byte) {
-  return byte > 0x20 && byte < 0x7F ? fmt::format("'{}'", static_cast<char>(byte)) : fmt::format("the byte 0x{:02X}", byte);
+  return byte > 0x20 && byte < 0x7F ? fmt::format("'{}'", static_cast<char>(byte))
+                                    : fmt::format("the byte 0x{:02X}", byte);
 }
 
 std::string_view meaning(unsigned char byte) {
@@ -52,7 +60,9 @@ OnOdd parse_on_odd(std::string_view text) {
   throw UserError(fmt::format("'{}' is no policy: use reject, drop_record or remove", text));
 }
 
-std::string_view drop_name(Drop drop) { return kDropNames[static_cast<std::size_t>(drop)]; }
+std::string_view drop_name(Drop drop) {
+  return kDropNames[static_cast<std::size_t>(drop)];
+}
 
 Drop judge_record(const FastaRecord& record, const RecordPolicy& policy, const FastaReader& reader) {
   const auto& sequence = record.sequence;
@@ -68,7 +78,8 @@ Drop judge_record(const FastaRecord& record, const RecordPolicy& policy, const F
   if (length == 0) return Drop::empty;
   if (length < policy.min_length) return Drop::too_short;
   if (policy.max_length > 0 && length > policy.max_length) return Drop::too_long;
-  if (policy.max_unknown < 1.0 && share_of_unknown(sequence.tokens()) > policy.max_unknown) return Drop::too_many_unknown;
+  if (policy.max_unknown < 1.0 && share_of_unknown(sequence.tokens()) > policy.max_unknown)
+    return Drop::too_many_unknown;
   return Drop::none;
 }
 
@@ -142,8 +153,8 @@ std::vector<std::pair<std::string, std::int64_t>> FastaTally::named() const {
   }
   const auto values = figures();
   constexpr std::array<std::string_view, 12> names = {
-      "lower_case_residues", "letters_turned_into_X", "final_stops_dropped", "inner_stops",           "gaps",
-      "blanks_dropped",      "other_bytes",           "byte_order_marks",    "empty_lines",           "carriage_returns",
+      "lower_case_residues",    "letters_turned_into_X", "final_stops_dropped", "inner_stops", "gaps",
+      "blanks_dropped",         "other_bytes",           "byte_order_marks",    "empty_lines", "carriage_returns",
       "missing_final_line_end", "non_ascii_headers"};
   for (std::size_t i = 0; i < names.size(); ++i) out.emplace_back(names[i], values[2 + 2 * kDrops + i]);
   return out;

@@ -21,11 +21,15 @@ static_assert(sizeof(Head) == 16);
 constexpr std::size_t kHugePage = std::size_t{2} << 20U;
 constexpr std::size_t kBlockBytes = 16 * kHugePage;
 
-constexpr std::size_t round_up(std::size_t bytes, std::size_t to) { return (bytes + to - 1) / to * to; }
+constexpr std::size_t round_up(std::size_t bytes, std::size_t to) {
+  return (bytes + to - 1) / to * to;
+}
 
 }  // namespace
 
-void RecordStore::Free::operator()(std::byte* block) const { std::free(block); }
+void RecordStore::Free::operator()(std::byte* block) const {
+  std::free(block);
+}
 
 std::byte* RecordStore::reserve(std::size_t bytes) {
   if (bytes > left_) {

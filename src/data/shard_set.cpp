@@ -21,8 +21,7 @@ void check_files(const std::filesystem::path& folder, const io::ShardManifest& m
       const auto path = folder / shard.name;
       std::error_code error;
       const auto bytes = std::filesystem::file_size(path, error);
-      if (error)
-        throw DataError(fmt::format("{} is missing, which the manifest lists: {}", path.string(), kAdvice));
+      if (error) throw DataError(fmt::format("{} is missing, which the manifest lists: {}", path.string(), kAdvice));
       if (bytes != static_cast<std::uint64_t>(shard.bytes)) {
         throw DataError(fmt::format("{} has {} bytes where the manifest says {}: it was cut short or replaced; {}",
                                     path.string(), bytes, shard.bytes, kAdvice));
@@ -40,13 +39,15 @@ void check_identity(const io::ShardReader& reader, const io::ShardManifest& mani
                                 reader.path().string(), found.fingerprint, manifest.fingerprint, kAdvice));
   }
   const bool fits = found.split == split.name && found.index == static_cast<std::int64_t>(index) &&
-                    found.count == static_cast<std::int64_t>(split.shards.size()) && reader.records() == entry.records &&
+                    found.count == static_cast<std::int64_t>(split.shards.size()) &&
+                    reader.records() == entry.records &&
                     static_cast<std::int64_t>(reader.content().tokens.size()) == entry.residues;
   if (!fits) {
-    throw DataError(fmt::format("{} is shard {} of {} of '{}' with {} records; the manifest expects shard {} of {} of '{}' with "
-                                "{}: files were mixed up; {}",
-                                reader.path().string(), found.index, found.count, found.split, reader.records(), index,
-                                split.shards.size(), split.name, entry.records, kAdvice));
+    throw DataError(
+        fmt::format("{} is shard {} of {} of '{}' with {} records; the manifest expects shard {} of {} of '{}' with "
+                    "{}: files were mixed up; {}",
+                    reader.path().string(), found.index, found.count, found.split, reader.records(), index,
+                    split.shards.size(), split.name, entry.records, kAdvice));
   }
   if (found.alphabet != manifest.alphabet)
     throw DataError(fmt::format("{} has another alphabet than its manifest: {}", reader.path().string(), kAdvice));
@@ -57,9 +58,10 @@ void check_identity(const io::ShardReader& reader, const io::ShardManifest& mani
 ShardSplit::ShardSplit(const std::filesystem::path& folder, std::string_view split) {
   const auto manifest = io::read_manifest(folder);
   if (manifest.alphabet != alphabet_text()) {
-    throw DataError(fmt::format("{} has another alphabet than this program; use the program that made it, or make the shards "
-                                "again",
-                                (folder / io::kManifestName).string()));
+    throw DataError(
+        fmt::format("{} has another alphabet than this program; use the program that made it, or make the shards "
+                    "again",
+                    (folder / io::kManifestName).string()));
   }
   check_files(folder, manifest);
   manifest_ = manifest.split(split);
@@ -81,7 +83,9 @@ ShardSplit::Place ShardSplit::find(std::int64_t index) const {
   return {readers_[static_cast<std::size_t>(shard)], index - starts_[static_cast<std::size_t>(shard)]};
 }
 
-std::int32_t ShardSplit::length(std::int64_t index) const { return static_cast<std::int32_t>(residues(index).size()); }
+std::int32_t ShardSplit::length(std::int64_t index) const {
+  return static_cast<std::int32_t>(residues(index).size());
+}
 
 std::span<const std::uint8_t> ShardSplit::residues(std::int64_t index) const {
   const auto place = find(index);
@@ -98,7 +102,9 @@ std::uint64_t ShardSplit::record_number(std::int64_t index) const {
   return place.reader.content().record_numbers[static_cast<std::size_t>(place.record)];
 }
 
-std::int64_t ShardSplit::residues_in_all() const { return manifest_.residues(); }
+std::int64_t ShardSplit::residues_in_all() const {
+  return manifest_.residues();
+}
 
 void ShardSplit::verify() const {
   for (std::int64_t shard = 0; shard < shards(); ++shard) verify(shard);

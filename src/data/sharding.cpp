@@ -58,8 +58,9 @@ std::vector<InputPart> plan_input(const std::vector<FastaFileInfo>& files, int r
     }
     before += files[file].bytes;
   }
-  std::sort(parts.begin(), parts.end(),
-            [](const InputPart& a, const InputPart& b) { return std::pair(a.file, a.range.begin) < std::pair(b.file, b.range.begin); });
+  std::sort(parts.begin(), parts.end(), [](const InputPart& a, const InputPart& b) {
+    return std::pair(a.file, a.range.begin) < std::pair(b.file, b.range.begin);
+  });
   return parts;
 }
 

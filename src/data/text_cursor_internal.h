@@ -13,7 +13,8 @@ namespace lsd::data {
 
 class TextCursor {
  public:
-  TextCursor(std::unique_ptr<BlockSource> blocks, std::uint64_t offset) : blocks_(std::move(blocks)), block_offset_(offset) {}
+  TextCursor(std::unique_ptr<BlockSource> blocks, std::uint64_t offset)
+      : blocks_(std::move(blocks)), block_offset_(offset) {}
 
   // True when a byte is left; loads the next block when needed.
   bool available();
@@ -23,7 +24,8 @@ class TextCursor {
   std::int64_t carriage_returns() const { return carriage_returns_; }
   void skip(std::size_t bytes) { at_ += bytes; }
 
-  // Hands the rest of the line to `use` in one or more pieces and moves behind its end. False when the text ended instead.
+  // Hands the rest of the line to `use` in one or more pieces and moves behind its end. False when the text ended
+  // instead.
   template <class Use>
   bool take_line(Use&& use) {
     while (available()) {

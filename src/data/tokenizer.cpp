@@ -60,7 +60,8 @@ __attribute__((target("avx2"))) inline __m256i look_up(__m256i bytes, __m256i lo
   const __m256i beyond_z = _mm256_cmpeq_epi8(_mm256_max_epu8(from_a, _mm256_set1_epi8(26)), from_a);
   const __m256i nibble = _mm256_and_si256(bytes, _mm256_set1_epi8(0x0F));
   const __m256i in_high = _mm256_slli_epi16(bytes, 3);  // bit 4 becomes the sign bit that blendv reads
-  const __m256i token = _mm256_blendv_epi8(_mm256_shuffle_epi8(low_half, nibble), _mm256_shuffle_epi8(high_half, nibble), in_high);
+  const __m256i token =
+      _mm256_blendv_epi8(_mm256_shuffle_epi8(low_half, nibble), _mm256_shuffle_epi8(high_half, nibble), in_high);
   return _mm256_or_si256(token, beyond_z);
 }
 
@@ -104,9 +105,13 @@ const LineFunctions kFunctions = choose_functions();
 
 }  // namespace
 
-const char* find_line_end(const char* begin, const char* end) { return kFunctions.find_line_end(begin, end); }
+const char* find_line_end(const char* begin, const char* end) {
+  return kFunctions.find_line_end(begin, end);
+}
 
-bool tokenize_plain_line(std::string_view line, std::uint8_t* tokens) { return kFunctions.tokenize(line, tokens); }
+bool tokenize_plain_line(std::string_view line, std::uint8_t* tokens) {
+  return kFunctions.tokenize(line, tokens);
+}
 
 bool tokenize_plain_line_portable(std::string_view line, std::uint8_t* tokens) {
   std::uint8_t seen = 0;
@@ -133,7 +138,8 @@ void SequenceBuilder::clear() {
 void SequenceBuilder::reserve(std::size_t size) {
   if (size <= capacity_) return;
   if (size > kMaxResidues)
-    throw DataError("the record has more than 134 million residues: this is no file of proteins; look at its line ends");
+    throw DataError(
+        "the record has more than 134 million residues: this is no file of proteins; look at its line ends");
   capacity_ = std::max<std::size_t>(2 * size, 65536);
   auto larger = std::make_unique_for_overwrite<std::uint8_t[]>(capacity_);
   if (size_ > 0) std::memcpy(larger.get(), tokens_.get(), size_);
@@ -179,6 +185,8 @@ void SequenceBuilder::append_odd(std::string_view line, std::int64_t line_number
   }
 }
 
-void SequenceBuilder::finish() { odd_.final_stops += std::exchange(open_stops_, 0); }
+void SequenceBuilder::finish() {
+  odd_.final_stops += std::exchange(open_stops_, 0);
+}
 
 }  // namespace lsd::data

@@ -27,8 +27,9 @@ class ZstdStream final : public ByteStream {
       if (exhausted && frame_finished_) break;
       const auto status = ZSTD_decompressStream(decoder_.get(), &target, &source_);
       if (ZSTD_isError(status)) {
-        throw DataError(fmt::format("{}: the zstd data are damaged ({}), or garbage follows them; fetch or copy the file again",
-                                    file_.name(), ZSTD_getErrorName(status)));
+        throw DataError(
+            fmt::format("{}: the zstd data are damaged ({}), or garbage follows them; fetch or copy the file again",
+                        file_.name(), ZSTD_getErrorName(status)));
       }
       frame_finished_ = status == 0;
       if (exhausted && !frame_finished_ && target.pos == before)
@@ -53,6 +54,8 @@ class ZstdStream final : public ByteStream {
 
 }  // namespace
 
-std::unique_ptr<ByteStream> make_zstd_stream(InputFile& file) { return std::make_unique<ZstdStream>(file); }
+std::unique_ptr<ByteStream> make_zstd_stream(InputFile& file) {
+  return std::make_unique<ZstdStream>(file);
+}
 
 }  // namespace lsd::data

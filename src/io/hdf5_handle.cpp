@@ -32,7 +32,9 @@ void switch_locking_off(const Hdf5Handle& access) {
 #endif
 }
 
-bool is_type(hid_t object_type, hid_t wanted) { return H5Tequal(object_type, wanted) > 0; }
+bool is_type(hid_t object_type, hid_t wanted) {
+  return H5Tequal(object_type, wanted) > 0;
+}
 
 }  // namespace
 
@@ -80,9 +82,10 @@ Hdf5Handle open_hdf5_file(const std::filesystem::path& path) {
   switch_locking_off(access);
   const hid_t id = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get());
   if (id < 0) {
-    throw DataError(fmt::format("{} cannot be read as HDF5 ({}): it is damaged, cut short or of another kind; restore it or "
-                                "make it again",
-                                path.string(), take_hdf5_messages()));
+    throw DataError(
+        fmt::format("{} cannot be read as HDF5 ({}): it is damaged, cut short or of another kind; restore it or "
+                    "make it again",
+                    path.string(), take_hdf5_messages()));
   }
   return {id, H5Fclose, "open " + path.string()};
 }

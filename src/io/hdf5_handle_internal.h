@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Owners for HDF5's ids and the checks that turn its error codes into exceptions. The library's own printing is switched
-// off and its error stack goes into the exception instead.
+// Owners for HDF5's ids and the checks that turn its error codes into exceptions. The library's own printing is
+// switched off and its error stack goes into the exception instead.
 
 #include <hdf5.h>
 
@@ -47,7 +47,8 @@ class Hdf5Handle {
   Close close_ = nullptr;
 };
 
-// A new file without time stamps and with metadata checksums; tables start at multiples of 64 bytes, so they can be mapped.
+// A new file without time stamps and with metadata checksums; tables start at multiples of 64 bytes, so they can be
+// mapped.
 Hdf5Handle create_hdf5_file(const std::filesystem::path& path);
 // Throws DataError when it is missing or no HDF5 file (or its head is damaged).
 Hdf5Handle open_hdf5_file(const std::filesystem::path& path);
@@ -66,7 +67,7 @@ std::int64_t read_integer_attribute(const Hdf5Handle& object, const std::string&
 // Where a contiguous one-dimensional table lies in its file. offset_bytes is 0 for an empty one.
 struct TablePlace {
   std::uint64_t offset_bytes = 0;
-  std::uint64_t size = 0;           // elements
+  std::uint64_t size = 0;  // elements
   std::uint64_t element_bytes = 0;
 };
 // Throws DataError when the table is missing, compressed or chunked, not one-dimensional or not of `type`.

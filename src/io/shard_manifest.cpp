@@ -63,7 +63,9 @@ ManifestSplit split_from_json(const Json& json) {
 }
 
 Json manifest_to_json(const ShardManifest& manifest) {
-  Json json = {{"format", kShardFormat}, {"version", kShardVersion}, {"fingerprint", manifest.fingerprint},
+  Json json = {{"format", kShardFormat},
+               {"version", kShardVersion},
+               {"fingerprint", manifest.fingerprint},
                {"alphabet", manifest.alphabet}};
   json["options"] = Json::object();
   for (const auto& [name, value] : manifest.options) json["options"][name] = value;
@@ -101,9 +103,10 @@ void check_version(const Json& json) {
     throw DataError("it is not the manifest of a shard set");
   const auto version = json.at("version").get<std::int64_t>();
   if (version == kShardVersion) return;
-  throw DataError(fmt::format("it has format version {}, this program reads version {}: make the shards again with this "
-                              "program, or use the program that made them",
-                              version, kShardVersion));
+  throw DataError(
+      fmt::format("it has format version {}, this program reads version {}: make the shards again with this "
+                  "program, or use the program that made them",
+                  version, kShardVersion));
 }
 
 }  // namespace
@@ -136,9 +139,10 @@ void write_manifest(const std::filesystem::path& folder, const ShardManifest& ma
 ShardManifest read_manifest(const std::filesystem::path& folder) {
   const auto path = folder / kManifestName;
   if (!std::filesystem::exists(path)) {
-    throw DataError(fmt::format("{} is missing: the folder holds no finished shard set; run lsd_shard_uniref50 to its end "
-                                "or name another folder",
-                                path.string()));
+    throw DataError(
+        fmt::format("{} is missing: the folder holds no finished shard set; run lsd_shard_uniref50 to its end "
+                    "or name another folder",
+                    path.string()));
   }
   return with_context("while reading " + path.string(), [&] {
     try {

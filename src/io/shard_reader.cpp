@@ -25,7 +25,8 @@ std::span<const T> map_table(const Hdf5Handle& parent, const std::string& name, 
   const auto place = find_table(parent, name, sizeof(T) == 1 ? H5T_STD_U8LE : H5T_STD_U64LE);
   const auto available = file.bytes().size();
   if (place.offset_bytes > available || place.size > (available - place.offset_bytes) / sizeof(T))
-    throw DataError(fmt::format("the table '{}' reaches beyond the end of the file: it was cut short; {}", name, kAdvice));
+    throw DataError(
+        fmt::format("the table '{}' reaches beyond the end of the file: it was cut short; {}", name, kAdvice));
   if (place.offset_bytes % sizeof(T) != 0)
     throw DataError(fmt::format("the table '{}' is not aligned, so it cannot be mapped; {}", name, kAdvice));
   return {reinterpret_cast<const T*>(file.bytes().data() + place.offset_bytes), place.size};
@@ -36,9 +37,10 @@ void check_version(const Hdf5Handle& file) {
   if (format != kShardFormat) throw DataError(fmt::format("it is of the kind '{}', not a shard of sequences", format));
   const auto version = read_integer_attribute(file, "version");
   if (version != kShardVersion) {
-    throw DataError(fmt::format("it has format version {}, this program reads version {}: make the shards again with this "
-                                "program, or use the program that made them",
-                                version, kShardVersion));
+    throw DataError(
+        fmt::format("it has format version {}, this program reads version {}: make the shards again with this "
+                    "program, or use the program that made them",
+                    version, kShardVersion));
   }
 }
 
@@ -66,7 +68,8 @@ struct ShardReader::Mapping {
     const auto values = map_table<T>(root, name, file);
     const auto sums = map_table<std::uint64_t>(checksums, name, file);
     const auto blocks = (values.size_bytes() + kShardBlockBytes - 1) / kShardBlockBytes;
-    if (sums.size() != blocks) throw DataError(fmt::format("the checksums of '{}' do not fit its size; {}", name, kAdvice));
+    if (sums.size() != blocks)
+      throw DataError(fmt::format("the checksums of '{}' do not fit its size; {}", name, kAdvice));
     tables.push_back({name, std::as_bytes(values), sums});
     return values;
   }
@@ -101,8 +104,12 @@ ShardReader::~ShardReader() = default;
 ShardReader::ShardReader(ShardReader&&) noexcept = default;
 ShardReader& ShardReader::operator=(ShardReader&&) noexcept = default;
 
-const std::filesystem::path& ShardReader::path() const { return mapping_->path; }
-const ShardIdentity& ShardReader::identity() const { return mapping_->identity; }
+const std::filesystem::path& ShardReader::path() const {
+  return mapping_->path;
+}
+const ShardIdentity& ShardReader::identity() const {
+  return mapping_->identity;
+}
 
 namespace {
 
@@ -136,17 +143,19 @@ void ShardReader::verify(std::uint64_t expected_file_checksum) const {
     for (std::size_t block = 0; block < found.size(); ++block) {
       if (found[block] == table.checksums[block]) continue;
       const auto first = block * kShardBlockBytes;
-      throw DataError(fmt::format("{}: block {} of the table '{}' (its bytes {} to {}) is damaged: checksum {}, stored {}; {}",
-                                  mapping_->path.string(), block, table.name, first,
-                                  std::min<std::size_t>(first + kShardBlockBytes, table.bytes.size()) - 1,
-                                  checksum_hex(found[block]), checksum_hex(table.checksums[block]), kAdvice));
+      throw DataError(
+          fmt::format("{}: block {} of the table '{}' (its bytes {} to {}) is damaged: checksum {}, stored {}; {}",
+                      mapping_->path.string(), block, table.name, first,
+                      std::min<std::size_t>(first + kShardBlockBytes, table.bytes.size()) - 1,
+                      checksum_hex(found[block]), checksum_hex(table.checksums[block]), kAdvice));
     }
   }
   const auto whole = checksum64(mapping_->file.bytes());
   if (whole == expected_file_checksum) return;
-  throw DataError(fmt::format("{}: its tables are intact, but the file has checksum {} and the manifest says {}: head or "
-                              "checksum tables are damaged, or it belongs to another set; {}",
-                              mapping_->path.string(), checksum_hex(whole), checksum_hex(expected_file_checksum), kAdvice));
+  throw DataError(
+      fmt::format("{}: its tables are intact, but the file has checksum {} and the manifest says {}: head or "
+                  "checksum tables are damaged, or it belongs to another set; {}",
+                  mapping_->path.string(), checksum_hex(whole), checksum_hex(expected_file_checksum), kAdvice));
 }
 
 }  // namespace lsd::io

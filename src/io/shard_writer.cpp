@@ -75,7 +75,8 @@ std::vector<std::uint64_t> block_checksums(std::span<const std::byte> bytes) {
   return sums;
 }
 
-ShardEntry write_shard(const std::filesystem::path& folder, const ShardIdentity& identity, const ShardContent& content) {
+ShardEntry write_shard(const std::filesystem::path& folder, const ShardIdentity& identity,
+                       const ShardContent& content) {
   check_content(content);
   const auto name = shard_name(identity.split, identity.index, identity.count);
   const auto path = folder / name;

@@ -88,7 +88,8 @@ TEST_F(CompressedFasta, GzipHeadsWithOptionalFields) {
   head[3] = 0x04 | 0x08 | 0x10;
   head += std::string("\x06\x00XY\x02\x00zz", 8) + std::string("name.fasta\0", 11) + std::string("comment\0", 8);
   EXPECT_EQ(read_all(file(head + body)), (Records{{"a", "MKV"}}));
-  EXPECT_EQ(read_all(file(head + body + head + gzip_member(">b\nLL\n").substr(10))), (Records{{"a", "MKV"}, {"b", "LL"}}));
+  EXPECT_EQ(read_all(file(head + body + head + gzip_member(">b\nLL\n").substr(10))),
+            (Records{{"a", "MKV"}, {"b", "LL"}}));
 }
 
 TEST_F(CompressedFasta, TheNameOfAFileSaysNothing) {
@@ -128,13 +129,16 @@ TEST_F(CompressedFasta, GarbageBehindTheDataIsRefused) {
 
 TEST_F(CompressedFasta, DamagedZstdIsRefused) {
   const auto frame = zstd_frame(text_of(0, 40));
-  for (std::size_t length = 5; length < frame.size(); length += 13) expect_refused(frame.substr(0, length), {"a.fasta", "zstd"});
+  for (std::size_t length = 5; length < frame.size(); length += 13)
+    expect_refused(frame.substr(0, length), {"a.fasta", "zstd"});
   auto damaged = frame;
   damaged[frame.size() / 2] = static_cast<char>(damaged[frame.size() / 2] ^ 1);
   expect_refused(damaged, {"a.fasta", "zstd"});
 }
 
-TEST_F(CompressedFasta, AnEmptyMemberHoldsNoRecord) { expect_refused(gzip_member(""), {"a.fasta", "no record"}); }
+TEST_F(CompressedFasta, AnEmptyMemberHoldsNoRecord) {
+  expect_refused(gzip_member(""), {"a.fasta", "no record"});
+}
 
 TEST_F(CompressedFasta, AReaderMayBeLeftInTheMiddle) {
   FastaReader reader(file(gzip_member(text_of(0, 20000))));

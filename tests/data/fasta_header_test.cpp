@@ -7,12 +7,15 @@ namespace lsd::data {
 namespace {
 
 TEST(FastaHeader, IdsOfRealHeaders) {
-  EXPECT_EQ(id_of_header("UniRef50_A0A345MT53 Adenylation kDNA ligase-like protein n=1 Tax=CrAssphage sp. TaxID=2212563 "
-                         "RepID=A0A345MT53_9CAUD"),
-            "UniRef50_A0A345MT53");
-  EXPECT_EQ(id_of_header("UniRef90_D7BIZ4/1-73 [subseq from] Uncharacterized protein n=1 Tax=Meiothermus silvanus TaxID=526227"),
+  EXPECT_EQ(
+      id_of_header("UniRef50_A0A345MT53 Adenylation kDNA ligase-like protein n=1 Tax=CrAssphage sp. TaxID=2212563 "
+                   "RepID=A0A345MT53_9CAUD"),
+      "UniRef50_A0A345MT53");
+  EXPECT_EQ(id_of_header(
+                "UniRef90_D7BIZ4/1-73 [subseq from] Uncharacterized protein n=1 Tax=Meiothermus silvanus TaxID=526227"),
             "UniRef90_D7BIZ4/1-73");
-  EXPECT_EQ(id_of_header("tr|M4KW32|M4KW32_BACIU Choline ABC transporter (ATP-binding protein) OS=Bacillus subtilis GN=opuBA"),
+  EXPECT_EQ(id_of_header(
+                "tr|M4KW32|M4KW32_BACIU Choline ABC transporter (ATP-binding protein) OS=Bacillus subtilis GN=opuBA"),
             "M4KW32");
   EXPECT_EQ(id_of_header("sp|P12345-2|AATM_RABIT Isoform 2"), "P12345-2");
   EXPECT_EQ(id_of_header("XP_001234567.1 hypothetical protein [Homo sapiens]"), "XP_001234567.1");

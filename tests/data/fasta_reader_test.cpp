@@ -81,7 +81,10 @@ TEST_F(FastaReaderTest, RefusesWhatIsNoFasta) {
   expect_refused(std::string_view("\0\0\0\0", 4), {"before the first header", "\\x00"});
   expect_refused("\xFF\xFE>\0a\0", {"UTF-16"});
   expect_refused("BZh91AY&SY", {"bzip2"});
-  expect_refused("\xFD" "7zXZ", {"xz"});
+  expect_refused(
+      "\xFD"
+      "7zXZ",
+      {"xz"});
   expect_refused("PK\x03\x04 junk", {"zip"});
 }
 
@@ -100,7 +103,9 @@ std::string large_text(std::string_view line_end) {
     const auto length = random_word(random_key(5, RandomStream::sample), 0, i) % 400;
     for (std::uint64_t at = 0; at < length; at += 60) {
       for (auto end = std::min(at + 60, std::uint64_t{length}), j = at; j < end; ++j)
-        text += "LAGVSERTIDPKQNFYMHWC"[random_word(random_key(6, RandomStream::sample), static_cast<std::uint32_t>(j), i) % 20];
+        text +=
+            "LAGVSERTIDPKQNFYMHWC"[random_word(random_key(6, RandomStream::sample), static_cast<std::uint32_t>(j), i) %
+                                   20];
       text += line_end;
     }
   }
@@ -119,7 +124,8 @@ TEST_F(FastaReaderTest, PartsOfAFileYieldEveryRecordOnce) {
       FastaCounts sum;
       for (std::uint64_t part = 0; part < parts; ++part) {
         FastaCounts counts;
-        const ByteRange range{text.size() * part / parts, part + 1 == parts ? ByteRange{}.end : text.size() * (part + 1) / parts};
+        const ByteRange range{text.size() * part / parts,
+                              part + 1 == parts ? ByteRange{}.end : text.size() * (part + 1) / parts};
         const auto records = read_all(path, range, &counts);
         joined.insert(joined.end(), records.begin(), records.end());
         sum.carriage_returns += counts.carriage_returns;
@@ -133,7 +139,8 @@ TEST_F(FastaReaderTest, PartsOfAFileYieldEveryRecordOnce) {
 }
 
 TEST_F(FastaReaderTest, EveryCutOfASmallFileIsRight) {
-  for (const std::string_view text : {">a x>y\nMK\nV\n\n>b\nLLL\n>c\n>d\nM", ">a\r\nMK\r\n>b\r\n\r\nLL\r\n", ">a\rMK\r>b\r\rLL"}) {
+  for (const std::string_view text :
+       {">a x>y\nMK\nV\n\n>b\nLLL\n>c\n>d\nM", ">a\r\nMK\r\n>b\r\n\r\nLL\r\n", ">a\rMK\r>b\r\rLL"}) {
     const auto path = file(text);
     const auto whole = read_all(path);
     for (std::uint64_t cut = 1; cut < text.size(); ++cut) {

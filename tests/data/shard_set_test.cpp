@@ -19,8 +19,8 @@ using testing::expect_error;
 using testing::TemporaryFolder;
 
 // Record i of shard s has s + i + 1 residues, all of token 4 + s, and the id "s<shard>r<record>".
-io::ShardEntry write_one(const std::filesystem::path& folder, const std::string& split, std::int64_t index, std::int64_t count,
-                         std::int64_t records, const std::string& fingerprint = "set1") {
+io::ShardEntry write_one(const std::filesystem::path& folder, const std::string& split, std::int64_t index,
+                         std::int64_t count, std::int64_t records, const std::string& fingerprint = "set1") {
   std::vector<std::uint8_t> tokens, ids;
   std::vector<std::uint64_t> offsets = {0}, id_offsets = {0}, numbers;
   for (std::int64_t record = 0; record < records; ++record) {
@@ -31,8 +31,9 @@ io::ShardEntry write_one(const std::filesystem::path& folder, const std::string&
     id_offsets.push_back(ids.size());
     numbers.push_back(static_cast<std::uint64_t>(100 * index + record));
   }
-  return io::write_shard(folder, {.split = split, .index = index, .count = count, .fingerprint = fingerprint, .alphabet = alphabet_text()},
-                         {.tokens = tokens, .offsets = offsets, .record_numbers = numbers, .id_bytes = ids, .id_offsets = id_offsets});
+  return io::write_shard(
+      folder, {.split = split, .index = index, .count = count, .fingerprint = fingerprint, .alphabet = alphabet_text()},
+      {.tokens = tokens, .offsets = offsets, .record_numbers = numbers, .id_bytes = ids, .id_offsets = id_offsets});
 }
 
 class ShardSet : public ::testing::Test {
@@ -42,7 +43,8 @@ class ShardSet : public ::testing::Test {
     manifest_.alphabet = alphabet_text();
     manifest_.splits.resize(3);
     manifest_.splits[0].name = "train";
-    for (int index = 0; index < 3; ++index) manifest_.splits[0].shards.push_back(write_one(folder_.path(), "train", index, 3, 4 - index));
+    for (int index = 0; index < 3; ++index)
+      manifest_.splits[0].shards.push_back(write_one(folder_.path(), "train", index, 3, 4 - index));
     manifest_.splits[1] = {.name = "valid", .shards = {write_one(folder_.path(), "valid", 0, 1, 2)}};
     manifest_.splits[2].name = "test";
     io::write_manifest(folder_.path(), manifest_);
@@ -115,7 +117,8 @@ TEST_F(ShardSet, ShardsOfOtherSetsOrPlacesAreRefused) {
   std::filesystem::rename(folder_ / "train-00000-of-00003.h5", folder_ / "x");
   std::filesystem::rename(folder_ / "train-00001-of-00003.h5", folder_ / "train-00000-of-00003.h5");
   std::filesystem::rename(folder_ / "x", folder_ / "train-00001-of-00003.h5");
-  for (auto& shard : manifest_.splits[0].shards) shard.bytes = static_cast<std::int64_t>(std::filesystem::file_size(folder_ / shard.name));
+  for (auto& shard : manifest_.splits[0].shards)
+    shard.bytes = static_cast<std::int64_t>(std::filesystem::file_size(folder_ / shard.name));
   io::write_manifest(folder_.path(), manifest_);
   expect_refused({"train-00000-of-00003.h5", "mixed up"});
 }
@@ -135,7 +138,8 @@ TEST_F(ShardSet, VerifyNamesTheDamagedShard) {
 }
 
 TEST_F(ShardSet, BadManifestsAreRefused) {
-  expect_error<UserError>([&] { open_shard_split(folder_.path(), "training"); }, {"no split 'training'", "train, valid, test"});
+  expect_error<UserError>([&] { open_shard_split(folder_.path(), "training"); },
+                          {"no split 'training'", "train, valid, test"});
   edit_manifest("\"version\": 1", "\"version\": 9");
   expect_refused({"manifest.json", "version 9", "reads version 1"});
   edit_manifest("\"version\": 9", "\"version\": 1");

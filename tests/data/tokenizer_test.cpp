@@ -45,7 +45,8 @@ TEST(Tokenizer, VectorAndPortableWaysAgree) {
       for (std::size_t i = 0; i < length; ++i) line[i] = "LAGVSERTIDPKQNFYMHWCXBUZO"[(i * 7 + byte) % 25];
       if (length > 0) line[(byte * 31) % length] = static_cast<char>(byte);
       std::vector<std::uint8_t> fast(length + 1, 0xEE), plain(length + 1, 0xEE);
-      ASSERT_EQ(tokenize_plain_line(line, fast.data()), tokenize_plain_line_portable(line, plain.data())) << length << " " << byte;
+      ASSERT_EQ(tokenize_plain_line(line, fast.data()), tokenize_plain_line_portable(line, plain.data()))
+          << length << " " << byte;
       if (tokenize_plain_line_portable(line, plain.data())) {
         EXPECT_EQ(fast, plain);
       }

@@ -52,12 +52,13 @@ Tables three_records() {
   return tables;
 }
 
-const ShardIdentity kIdentity = {.split = "train", .index = 3, .count = 12, .fingerprint = "0123456789abcdef",
-                                 .alphabet = std::string(kAlphabet)};
+const ShardIdentity kIdentity = {
+    .split = "train", .index = 3, .count = 12, .fingerprint = "0123456789abcdef", .alphabet = std::string(kAlphabet)};
 
 class ShardFile : public ::testing::Test {
  protected:
-  ShardFile() : entry_(write_shard(folder_.path(), kIdentity, three_records().content())), path_(folder_ / entry_.name) {}
+  ShardFile()
+      : entry_(write_shard(folder_.path(), kIdentity, three_records().content())), path_(folder_ / entry_.name) {}
 
   // Calls `use` on the file's bytes and writes them back.
   template <class Use>
@@ -96,7 +97,8 @@ TEST_F(ShardFile, HoldsWhatWasWritten) {
 
 TEST_F(ShardFile, IsReadByH5py) {
   const auto script = std::filesystem::path(LSD_TESTS_FOLDER) / "io" / "read_shard.py";
-  const auto command = fmt::format("{} {} {} {}", LSD_PYTHON, script.string(), path_.string(), checksum_hex(entry_.checksum));
+  const auto command =
+      fmt::format("{} {} {} {}", LSD_PYTHON, script.string(), path_.string(), checksum_hex(entry_.checksum));
   EXPECT_EQ(std::system(command.c_str()), 0);
 }
 
@@ -130,7 +132,8 @@ TEST_F(ShardFile, NoFlippedBitGoesUnnoticed) {
   const auto whole = read_text_file(path_);
   std::vector<std::size_t> places;
   const auto tokens = place_of_tokens();
-  for (std::size_t at = 0; at < whole.size(); at += (at > tokens && at + 60000 < tokens + 2000000) ? 50021 : 31) places.push_back(at);
+  for (std::size_t at = 0; at < whole.size(); at += (at > tokens && at + 60000 < tokens + 2000000) ? 50021 : 31)
+    places.push_back(at);
   std::fstream file(path_, std::ios::binary | std::ios::in | std::ios::out);
   const auto put = [&](std::size_t at, char byte) { file.seekp(static_cast<std::streamoff>(at)).put(byte).flush(); };
   for (const auto at : places) {
@@ -143,7 +146,8 @@ TEST_F(ShardFile, NoFlippedBitGoesUnnoticed) {
 
 TEST_F(ShardFile, CutShortIsRefusedAtAnyLength) {
   const auto whole = read_text_file(path_);
-  for (std::size_t length = 0; length < whole.size(); length += length < 4096 || length + 4096 > whole.size() ? 61 : 100003) {
+  for (std::size_t length = 0; length < whole.size();
+       length += length < 4096 || length + 4096 > whole.size() ? 61 : 100003) {
     damage([&](std::string& bytes) { bytes = whole.substr(0, length); });
     expect_error<DataError>([&] { ShardReader reader(path_); }, {entry_.name});
   }
@@ -170,10 +174,12 @@ TEST_F(ShardFile, ForeignFilesAreRefused) {
 }
 
 TEST_F(ShardFile, AnotherVersionIsRefusedWithAdvice) {
-  const auto command = fmt::format("{} -c \"import h5py, sys; f = h5py.File(sys.argv[1], 'r+'); f.attrs['version'] = 2\" {}",
-                                   LSD_PYTHON, path_.string());
+  const auto command =
+      fmt::format("{} -c \"import h5py, sys; f = h5py.File(sys.argv[1], 'r+'); f.attrs['version'] = 2\" {}", LSD_PYTHON,
+                  path_.string());
   ASSERT_EQ(std::system(command.c_str()), 0);
-  expect_error<DataError>([&] { ShardReader reader(path_); }, {entry_.name, "version 2", "reads version 1", "make the shards again"});
+  expect_error<DataError>([&] { ShardReader reader(path_); },
+                          {entry_.name, "version 2", "reads version 1", "make the shards again"});
 }
 
 // A limit on the size of files stands for a full disk: the write fails in the same call.
@@ -184,7 +190,8 @@ TEST_F(ShardFile, AFullDiskIsAnErrorAndLeavesNothing) {
   getrlimit(RLIMIT_FSIZE, &before);
   const rlimit small{.rlim_cur = 500000, .rlim_max = before.rlim_max};
   setrlimit(RLIMIT_FSIZE, &small);
-  expect_error<SystemError>([&] { write_shard(other.path(), kIdentity, three_records().content()); }, {"train-00003", "HDF5"});
+  expect_error<SystemError>([&] { write_shard(other.path(), kIdentity, three_records().content()); },
+                            {"train-00003", "HDF5"});
   setrlimit(RLIMIT_FSIZE, &before);
   EXPECT_TRUE(std::filesystem::is_empty(other.path()));
   write_shard(other.path(), kIdentity, three_records().content());

@@ -16,7 +16,9 @@ dist::HostCommunicator* world = nullptr;
 
 std::string fasta_text(int records) {
   std::string text;
-  for (int i = 0; i < records; ++i) text += fmt::format(">P{} x\n{}\n", i, std::string(static_cast<std::size_t>(i % 97 + 1), "LAGVSERTIDPKQNFYMHWC"[i % 20]));
+  for (int i = 0; i < records; ++i)
+    text += fmt::format(">P{} x\n{}\n", i,
+                        std::string(static_cast<std::size_t>(i % 97 + 1), "LAGVSERTIDPKQNFYMHWC"[i % 20]));
   return text;
 }
 
@@ -36,8 +38,10 @@ TEST(ShardRanks, WriteWhatOneRankWrites) {
   if (world->is_root()) testing::write_file(folder.path / "a.fasta", fasta_text(500));
   world->barrier();
   const auto single = dist::make_single_communicator();
-  if (world->is_root()) testing::run_shard(testing::small_config({folder.path / "a.fasta"}, folder.path / "one"), *single);
-  EXPECT_EQ(testing::run_shard(testing::small_config({folder.path / "a.fasta"}, folder.path / "all"), *world), tasks::Outcome::done);
+  if (world->is_root())
+    testing::run_shard(testing::small_config({folder.path / "a.fasta"}, folder.path / "one"), *single);
+  EXPECT_EQ(testing::run_shard(testing::small_config({folder.path / "a.fasta"}, folder.path / "all"), *world),
+            tasks::Outcome::done);
   if (world->is_root()) {
     EXPECT_TRUE(testing::result_files(folder.path / "one") == testing::result_files(folder.path / "all"));
   }
@@ -47,7 +51,8 @@ TEST(ShardRanks, AnErrorOnOneRankReachesAll) {
   const SharedFolder folder;
   if (world->is_root()) testing::write_file(folder.path / "bad.fasta", fasta_text(300) + ">last\nMK1\n");
   world->barrier();
-  EXPECT_THROW(testing::run_shard(testing::small_config({folder.path / "bad.fasta"}, folder.path / "out"), *world), DataError);
+  EXPECT_THROW(testing::run_shard(testing::small_config({folder.path / "bad.fasta"}, folder.path / "out"), *world),
+               DataError);
 }
 
 }  // namespace

@@ -31,7 +31,8 @@ inline std::map<std::string, std::string> result_files(const std::filesystem::pa
   return files;
 }
 
-inline tasks::Outcome run_shard(const tasks::ShardConfig& config, dist::HostCommunicator& ranks, bool stop_at_once = false) {
+inline tasks::Outcome run_shard(const tasks::ShardConfig& config, dist::HostCommunicator& ranks,
+                                bool stop_at_once = false) {
   StopSignal stop;
   if (stop_at_once) stop.request();
   const Log log({.quiet = true, .root = ranks.is_root(), .rank = ranks.rank(), .ranks = ranks.size()});
@@ -55,7 +56,8 @@ inline tasks::Outcome run_shard_on_threads(const tasks::ShardConfig& config, int
     });
   }
   for (auto& thread : threads) thread.join();
-  const auto failed = std::count_if(failures.begin(), failures.end(), [](const auto& failure) { return failure != nullptr; });
+  const auto failed =
+      std::count_if(failures.begin(), failures.end(), [](const auto& failure) { return failure != nullptr; });
   if (failed != 0 && failed != size) throw std::logic_error("some ranks failed and others did not");
   if (failed != 0) std::rethrow_exception(failures[0]);
   return outcomes[0];

@@ -50,7 +50,8 @@ std::string fasta_text(const std::vector<Fake>& records, std::string_view line_e
   std::string text;
   for (const auto& record : records) {
     text += fmt::format(">{} a protein{}", record.id, line_end);
-    for (std::size_t at = 0; at < record.letters.size(); at += 60) text += record.letters.substr(at, 60) + std::string(line_end);
+    for (std::size_t at = 0; at < record.letters.size(); at += 60)
+      text += record.letters.substr(at, 60) + std::string(line_end);
   }
   return text;
 }
@@ -93,8 +94,9 @@ TEST(Shard, AnyNumberOfRanksWritesTheSameBytes) {
   write_file(folder / "c.fasta", fasta_text(fake_records(1, 3), "\r"));
   write_gzip(folder / "d.fasta.gz", fasta_text(fake_records(120, 4)));
   write_gzip(folder / "e.fasta.gz", fasta_text(fake_records(30, 5)));
-  auto config = small_config({folder / "a.fasta", folder / "d.fasta.gz", folder / "b.fasta", folder / "c.fasta", folder / "e.fasta.gz"},
-                             folder / "out1");
+  auto config = small_config(
+      {folder / "a.fasta", folder / "d.fasta.gz", folder / "b.fasta", folder / "c.fasta", folder / "e.fasta.gz"},
+      folder / "out1");
   config.records.dedupe = true;
   config.records.duplicate_ids = "drop_record";
   run_shard_on_threads(config, 1);
@@ -144,8 +146,10 @@ TEST(Shard, SplitsAndOrderFollowSeedAndIdsAlone) {
 TEST(Shard, EveryFateIsCountedAndTheCountsAddUp) {
   const TemporaryFolder folder;
   write_file(folder / "a.fasta",
-             "\xEF\xBB\xBF>good1\r\nMKVLA*\r\n>gap\r\nMK-VLA\r\n>stop\r\nMK*VLA\r\n>digit\r\nMK1VLA\r\n>empty\r\n>short\r\nMK\r\n"
-             ">long\r\nMKVLAMKVLAMKVLA\r\n>unknown\r\nMXXXXX\r\n>good1\r\nAAAAA\r\n>same\r\nMKVLA\r\n>lower h\xC3\xA9\r\nmkvJAUOBZ X\r\n>good2\r\nGGGGG");
+             "\xEF\xBB\xBF>good1\r\nMKVLA*\r\n>gap\r\nMK-VLA\r\n>stop\r\nMK*VLA\r\n>digit\r\nMK1VLA\r\n>empty\r\n>"
+             "short\r\nMK\r\n"
+             ">long\r\nMKVLAMKVLAMKVLA\r\n>unknown\r\nMXXXXX\r\n>good1\r\nAAAAA\r\n>same\r\nMKVLA\r\n>lower "
+             "h\xC3\xA9\r\nmkvJAUOBZ X\r\n>good2\r\nGGGGG");
   auto config = small_config({folder / "a.fasta"}, folder / "out");
   config.length = {.min = 3, .max = 12};
   config.residues = {.gaps = "drop_record", .inner_stops = "drop_record", .other = "drop_record", .max_unknown = 0.5};
@@ -158,8 +162,8 @@ TEST(Shard, EveryFateIsCountedAndTheCountsAddUp) {
     EXPECT_EQ(counts["read_records"], 12);
     EXPECT_EQ(counts["kept_records"], 3);
     EXPECT_EQ(counts["kept_residues"], 5 + 10 + 5);
-    for (const std::string why : {"gaps", "inner_stops", "other_bytes", "empty", "too_short", "too_long", "too_many_unknown",
-                                  "duplicate_id", "duplicate_sequence"})
+    for (const std::string why : {"gaps", "inner_stops", "other_bytes", "empty", "too_short", "too_long",
+                                  "too_many_unknown", "duplicate_id", "duplicate_sequence"})
       EXPECT_EQ(counts["dropped_" + why + "_records"], 1) << why;
     EXPECT_EQ(counts["dropped_too_long_residues"], 15);
     EXPECT_EQ(counts["byte_order_marks"], 1);
@@ -171,7 +175,8 @@ TEST(Shard, EveryFateIsCountedAndTheCountsAddUp) {
     EXPECT_EQ(counts["final_stops_dropped"], 1);
     EXPECT_EQ(counts["blanks_dropped"], 1);
     const auto found = letters_by_id(config.output.folder);
-    EXPECT_EQ(found, (std::map<std::string, std::string>{{"good1", "MKVLA"}, {"lower", "MKVXAUOBZX"}, {"good2", "GGGGG"}}));
+    EXPECT_EQ(found,
+              (std::map<std::string, std::string>{{"good1", "MKVLA"}, {"lower", "MKVXAUOBZX"}, {"good2", "GGGGG"}}));
   }
 }
 
@@ -198,7 +203,8 @@ TEST(Shard, BadRecordsAreNamedWhateverTheRanks) {
       {">a\nMKV\n>b\nMKV\n>c\nL\xC3\xA9L\n", {"record 3 ('c')", "0xC3", "ASCII"}},
       {">a\nMKV\n>b\nMKV\n+\nIII\n", {"record 2 ('b')", "line 5", "FASTQ"}},
       {">a\nMKV\n>b\nMKV\n>\nLL\n", {"record 3", "line 5", "no id"}},
-      {">a\nMKV\n>b\nMKV\n>a\nLL\n", {"record 3 ('a'), line 5", "same id as", "record 1 ('a'), line 1", "records.duplicate_ids"}},
+      {">a\nMKV\n>b\nMKV\n>a\nLL\n",
+       {"record 3 ('a'), line 5", "same id as", "record 1 ('a'), line 1", "records.duplicate_ids"}},
       {"MKV\n>a\nMKV\n", {"line 1", "before the first header"}},
       {"@r\nACGT\n+\nIIII\n", {"FASTQ"}},
       {">a\n>b\n>c\n", {"no record is left of 3", "dropped_empty"}},
@@ -217,7 +223,8 @@ TEST(Shard, BadRecordsAreNamedWhateverTheRanks) {
       } catch (const DataError& error) {
         message = error.what();
       }
-      for (const auto& word : words) EXPECT_NE(message.find(word), std::string::npos) << "no '" << word << "' in: " << message;
+      for (const auto& word : words)
+        EXPECT_NE(message.find(word), std::string::npos) << "no '" << word << "' in: " << message;
       EXPECT_FALSE(std::filesystem::exists(folder / "out"));
     }
   }
@@ -274,8 +281,10 @@ TEST(Shard, ForeignAndUnwritableFoldersAreRefused) {
   write_file(folder / "mine" / "thesis.txt", "precious");
   expect_error<UserError>([&] { run_shard_on_threads(small_config({folder / "a.fasta"}, folder / "mine"), 2); },
                           {"mine", "thesis.txt"});
-  expect_error<UserError>([&] { run_shard_on_threads(small_config({folder / "a.fasta"}, folder / "a.fasta"), 2); }, {"not a folder"});
-  expect_error<SystemError>([&] { run_shard_on_threads(small_config({folder / "a.fasta"}, "/proc/nowhere"), 2); }, {"/proc/nowhere"});
+  expect_error<UserError>([&] { run_shard_on_threads(small_config({folder / "a.fasta"}, folder / "a.fasta"), 2); },
+                          {"not a folder"});
+  expect_error<SystemError>([&] { run_shard_on_threads(small_config({folder / "a.fasta"}, "/proc/nowhere"), 2); },
+                            {"/proc/nowhere"});
 }
 
 TEST(Shard, StopsWhenAskedAndStartsAnew) {

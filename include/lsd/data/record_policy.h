@@ -24,8 +24,8 @@ struct RecordPolicy {
   OnOdd other = OnOdd::reject;        // digits, NUL, punctuation, bytes beyond ASCII
   OnOdd empty = OnOdd::drop_record;   // records without a residue; not `remove`
   std::int64_t min_length = 1;
-  std::int64_t max_length = 0;        // 0: no limit
-  double max_unknown = 1.0;           // largest share of X
+  std::int64_t max_length = 0;  // 0: no limit
+  double max_unknown = 1.0;     // largest share of X
 };
 
 // Why a record is not used, in the order in which the reasons are looked at.
@@ -44,7 +44,8 @@ enum class Drop {
 inline constexpr int kDrops = 10;
 std::string_view drop_name(Drop drop);
 
-// Judges one record. Throws DataError naming file, record, id, line and the option to change, where the policy says reject.
+// Judges one record. Throws DataError naming file, record, id, line and the option to change, where the policy says
+// reject.
 Drop judge_record(const FastaRecord& record, const RecordPolicy& policy, const FastaReader& reader);
 
 // Sums over records; add those of parts, files and ranks.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Records in memory: number, id and tokens one behind the other in large blocks, so that a record costs 16 bytes more than
-// its content, is one run of memory when it is gathered in another order, and nothing is ever moved or copied to grow.
+// Records in memory: number, id and tokens one behind the other in large blocks, so that a record costs 16 bytes more
+// than its content, is one run of memory when it is gathered in another order, and nothing is ever moved or copied to
+// grow.
 
 #include <cstddef>
 #include <cstdint>

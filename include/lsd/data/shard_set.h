@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// One split of a finished shard set (a folder with manifest.json), as a source of sequences. Record i of the split is the same
-// on every rank: shards in order, records in order. Everything is memory-mapped; processes of one machine share the pages.
+// One split of a finished shard set (a folder with manifest.json), as a source of sequences. Record i of the split is
+// the same on every rank: shards in order, records in order. Everything is memory-mapped; processes of one machine
+// share the pages.
 
 #include <cstdint>
 #include <filesystem>
@@ -18,8 +19,8 @@ namespace lsd::data {
 
 class ShardSplit final : public SequenceSource {
  public:
-  // Checks the manifest, that every shard of the whole set is there with its size, and that the split's own shards are of
-  // this set, this version and our alphabet. Throws DataError that names the file.
+  // Checks the manifest, that every shard of the whole set is there with its size, and that the split's own shards are
+  // of this set, this version and our alphabet. Throws DataError that names the file.
   ShardSplit(const std::filesystem::path& folder, std::string_view split);
 
   std::int64_t size() const override { return starts_.back(); }

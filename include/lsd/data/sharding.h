@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Where every record goes, as pure functions of seed, id and record number: the split by a keyed hash of the id, the order
-// by a keyed random number of the record. Ranks therefore agree without talking, and any number of them makes equal shards.
+// Where every record goes, as pure functions of seed, id and record number: the split by a keyed hash of the id, the
+// order by a keyed random number of the record. Ranks therefore agree without talking, and any number of them makes
+// equal shards.
 
 #include <array>
 #include <cstdint>

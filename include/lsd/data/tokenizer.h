@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Letters to tokens (alphabet.h). Plain lines of upper-case residues go through a vectorised path; a line with anything else
-// is looked at byte by byte, and what was odd is counted so that a policy can judge the whole record.
+// Letters to tokens (alphabet.h). Plain lines of upper-case residues go through a vectorised path; a line with anything
+// else is looked at byte by byte, and what was odd is counted so that a policy can judge the whole record.
 //
 // The tokens of a record never hold anything but residues (ids 4 to 28): lower case is upper-cased, J becomes X; stops,
 // gaps, blanks and all other bytes are left out. Whether a record with such bytes is used is not decided here.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What a shard file holds (docs/formats/shards.md): the names, the version, and the plain structs that writer, reader and
-// manifest share.
+// What a shard file holds (docs/formats/shards.md): the names, the version, and the plain structs that writer, reader
+// and manifest share.
 
 #include <cstddef>
 #include <cstdint>
@@ -24,13 +24,14 @@ struct ShardIdentity {
   std::string alphabet;
 };
 
-// All records of one shard: record i has tokens [offsets[i], offsets[i + 1]) and id bytes [id_offsets[i], id_offsets[i + 1]).
+// All records of one shard: record i has tokens [offsets[i], offsets[i + 1]) and id bytes [id_offsets[i], id_offsets[i
+// + 1]).
 struct ShardContent {
   std::span<const std::uint8_t> tokens;
   std::span<const std::uint64_t> offsets;         // [records + 1]
   std::span<const std::uint64_t> record_numbers;  // [records], the global number in the input
   std::span<const std::uint8_t> id_bytes;
-  std::span<const std::uint64_t> id_offsets;      // [records + 1]
+  std::span<const std::uint64_t> id_offsets;  // [records + 1]
 };
 
 // A finished file, as the manifest lists it.

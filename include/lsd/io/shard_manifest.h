@@ -23,8 +23,8 @@ struct ManifestSplit {
 };
 
 struct ManifestInput {
-  std::string name;      // without folder; "-" is standard input
-  std::string encoding;  // "plain", "gzip" or "zstd"
+  std::string name;        // without folder; "-" is standard input
+  std::string encoding;    // "plain", "gzip" or "zstd"
   std::int64_t bytes = 0;  // of the file as it lies on disk
   NamedCounts counts;
 };

@@ -29,8 +29,8 @@ class ShardReader {
   std::span<const std::uint8_t> tokens(std::int64_t record) const;
   std::string_view id(std::int64_t record) const;
 
-  // Throws DataError naming file, table, block and bytes of the first difference. `expected_file_checksum` (the manifest's)
-  // also covers what lies outside the tables.
+  // Throws DataError naming file, table, block and bytes of the first difference. `expected_file_checksum` (the
+  // manifest's) also covers what lies outside the tables.
   void verify(std::uint64_t expected_file_checksum) const;
 
  private:

@@ -8,8 +8,8 @@
 
 namespace lsd::io {
 
-// Writes `folder`/shard_name(identity) through a partial file that is synced and renamed. Throws SystemError when the disk
-// refuses, InternalError when the tables of `content` contradict each other.
+// Writes `folder`/shard_name(identity) through a partial file that is synced and renamed. Throws SystemError when the
+// disk refuses, InternalError when the tables of `content` contradict each other.
 ShardEntry write_shard(const std::filesystem::path& folder, const ShardIdentity& identity, const ShardContent& content);
 
 }  // namespace lsd::io

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Stage 1: FASTA files to a folder of shards with manifest.json. The result depends on input and options only: any number
-// of ranks writes the same bytes. All kept residues are held in memory, spread over the ranks.
+// Stage 1: FASTA files to a folder of shards with manifest.json. The result depends on input and options only: any
+// number of ranks writes the same bytes. All kept residues are held in memory, spread over the ranks.
 
 #include <cstdint>
 #include <string>
@@ -16,7 +16,8 @@ struct ShardConfig {
     std::vector<std::string> files;
     static void visit(auto& self, auto&& field) {
       field("files", self.files,
-            {.help = "FASTA files: plain, gzip or zstd, told apart by their content; '-' is standard input", .required = true});
+            {.help = "FASTA files: plain, gzip or zstd, told apart by their content; '-' is standard input",
+             .required = true});
     }
   };
   struct Output {
@@ -68,7 +69,8 @@ struct ShardConfig {
     double test = 0.005;
     std::int64_t seed = 1;
     static void visit(auto& self, auto&& field) {
-      field("valid", self.valid, {.help = "share of ids in the validation split", .unit = "fraction", .min = 0, .max = 1});
+      field("valid", self.valid,
+            {.help = "share of ids in the validation split", .unit = "fraction", .min = 0, .max = 1});
       field("test", self.test, {.help = "share of ids in the test split", .unit = "fraction", .min = 0, .max = 1});
       field("seed", self.seed, {.help = "of shuffle and split", .min = 0, .max = 4294967295.0});
     }
@@ -78,16 +80,20 @@ struct ShardConfig {
     std::int64_t records = 1000000;
     static void visit(auto& self, auto&& field) {
       field("records", self.records,
-            {.help = "mean number of records in a shard; a split gets as many shards as that takes", .unit = "records", .min = 1});
+            {.help = "mean number of records in a shard; a split gets as many shards as that takes",
+             .unit = "records",
+             .min = 1});
     }
   };
   struct Memory {
     double limit = 0;
     static void visit(auto& self, auto&& field) {
-      field("limit", self.limit,
-            {.help = "memory one rank may use; 0: its part of 80 % of what is free now. The program stops with an error "
-                     "rather than exceed it",
-             .unit = "GiB", .min = 0});
+      field(
+          "limit", self.limit,
+          {.help = "memory one rank may use; 0: its part of 80 % of what is free now. The program stops with an error "
+                   "rather than exceed it",
+           .unit = "GiB",
+           .min = 0});
     }
   };
 

@@ -42,8 +42,8 @@ void for_each_in(const std::vector<std::vector<std::byte>>& messages, const std:
 std::size_t part_of(const ReadResult& result, std::uint64_t number) {
   const auto& starts = result.part_starts;
   // The last part that starts at or before the number; parts without records share their start with the next one.
-  return static_cast<std::size_t>(std::upper_bound(starts.begin(), starts.end() - 1, static_cast<std::int64_t>(number)) -
-                                  starts.begin() - 1);
+  return static_cast<std::size_t>(
+      std::upper_bound(starts.begin(), starts.end() - 1, static_cast<std::int64_t>(number)) - starts.begin() - 1);
 }
 
 using DigestOf = data::Digest (*)(const data::StoredRecord&);
@@ -54,7 +54,8 @@ std::vector<Repeat> find_repeats(const Job& job, const ReadResult& result, Diges
   const auto size = static_cast<std::size_t>(ranks.size());
   together(ranks, [&] {
     const auto digests = result.entries.size() * sizeof(Key) * 4;  // sent, received, gathered, and room to grow
-    check_memory(job, result.store.bytes() + result.entries.capacity() * sizeof(Entry) + digests, "looking for duplicates");
+    check_memory(job, result.store.bytes() + result.entries.capacity() * sizeof(Entry) + digests,
+                 "looking for duplicates");
   });
   std::vector<std::vector<std::byte>> outgoing(size);
   for (auto& message : outgoing) message.reserve(result.entries.size() / size * sizeof(Key) * 9 / 8);
@@ -108,19 +109,22 @@ std::string place_of(const Job& job, const ReadResult& result, std::uint64_t num
 void drop_duplicate_ids(const Job& job, ReadResult& result) {
   const auto& policy = job.config.records.duplicate_ids;
   if (policy == "keep") return;
-  const auto repeats = find_repeats(job, result, [](const data::StoredRecord& record) { return data::digest_of(record.id); });
+  const auto repeats =
+      find_repeats(job, result, [](const data::StoredRecord& record) { return data::digest_of(record.id); });
   together(job.runtime.ranks, [&] {
     if (policy != "reject" || repeats.empty()) return;
-    throw DataError(fmt::format("{}: the same id as {}; ids must differ: mend the file (was it given twice?), or choose "
-                                "--records.duplicate_ids=drop_record or keep",
-                                place_of(job, result, repeats.front().number), place_of(job, result, repeats.front().first)));
+    throw DataError(
+        fmt::format("{}: the same id as {}; ids must differ: mend the file (was it given twice?), or choose "
+                    "--records.duplicate_ids=drop_record or keep",
+                    place_of(job, result, repeats.front().number), place_of(job, result, repeats.front().first)));
   });
   drop_repeats(job, result, repeats, data::Drop::duplicate_id);
 }
 
 void drop_duplicate_sequences(const Job& job, ReadResult& result) {
   if (!job.config.records.dedupe) return;
-  const auto repeats = find_repeats(job, result, [](const data::StoredRecord& record) { return data::digest_of(record.tokens); });
+  const auto repeats =
+      find_repeats(job, result, [](const data::StoredRecord& record) { return data::digest_of(record.tokens); });
   drop_repeats(job, result, repeats, data::Drop::duplicate_sequence);
 }
 

@@ -46,10 +46,10 @@ std::uint64_t choose_memory_limit(const ShardConfig& config, dist::HostCommunica
 
 void check_memory(const Job& job, std::uint64_t bytes, std::string_view what) {
   if (bytes <= job.memory_limit) return;
-  throw UserError(fmt::format("{} takes {} on a rank, more than the limit of {}: use more ranks on more machines, a stricter "
-                              "length filter, fewer records in a shard, or raise --memory.limit if the machine has the memory",
-                              what, human_bytes(static_cast<double>(bytes)),
-                              human_bytes(static_cast<double>(job.memory_limit))));
+  throw UserError(
+      fmt::format("{} takes {} on a rank, more than the limit of {}: use more ranks on more machines, a stricter "
+                  "length filter, fewer records in a shard, or raise --memory.limit if the machine has the memory",
+                  what, human_bytes(static_cast<double>(bytes)), human_bytes(static_cast<double>(job.memory_limit))));
 }
 
 }  // namespace lsd::tasks::sharding

@@ -40,7 +40,9 @@ std::uint64_t expected_memory(const Job& job) {
 class PartReader {
  public:
   PartReader(const Job& job, ReadResult& result)
-      : job_(job), result_(result), policy_(make_policy(job.config)),
+      : job_(job),
+        result_(result),
+        policy_(make_policy(job.config)),
         progress_(job.runtime.log, "reading", total_bytes(job), "bytes") {}
 
   // The number of records in the part.

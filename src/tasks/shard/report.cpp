@@ -21,7 +21,8 @@ std::vector<std::pair<std::string, std::string>> deciding_options(const ShardCon
   const auto schema = describe(copy);
   std::vector<std::pair<std::string, std::string>> options;
   for (const auto& field : schema.fields()) {
-    const bool decides = !field.name.starts_with("input.") && !field.name.starts_with("output.") && !field.name.starts_with("memory.");
+    const bool decides =
+        !field.name.starts_with("input.") && !field.name.starts_with("output.") && !field.name.starts_with("memory.");
     if (decides) options.emplace_back(field.name, schema.value_text(field));
   }
   return options;
@@ -49,9 +50,8 @@ data::FastaTally sum_of(const std::vector<data::FastaTally>& tallies) {
 }
 
 io::ShardManifest make_manifest(const Job& job, const ReadResult& result, std::vector<io::ManifestSplit> splits) {
-  io::ShardManifest manifest{.fingerprint = job.fingerprint,
-                             .alphabet = data::alphabet_text(),
-                             .options = deciding_options(job.config)};
+  io::ShardManifest manifest{
+      .fingerprint = job.fingerprint, .alphabet = data::alphabet_text(), .options = deciding_options(job.config)};
   for (std::size_t file = 0; file < job.files.size(); ++file) {
     manifest.inputs.push_back({.name = file_name_of(job.config.input.files[file]),
                                .encoding = std::string(job.files[file].encoding),
@@ -67,7 +67,8 @@ io::ShardManifest make_manifest(const Job& job, const ReadResult& result, std::v
     records += split.records();
     residues += split.residues();
   }
-  check(records == sum.kept().records && residues == sum.kept().residues, "the shards hold what was kept, no more, no less");
+  check(records == sum.kept().records && residues == sum.kept().residues,
+        "the shards hold what was kept, no more, no less");
   return manifest;
 }
 
@@ -92,7 +93,8 @@ std::string tally_table(const data::FastaTally& tally) {
 std::string split_table(const std::vector<io::ManifestSplit>& splits) {
   std::string text = fmt::format("{:<28}{:>14}{:>18}{:>9}\n", "split", "records", "residues", "shards");
   for (const auto& split : splits)
-    text += fmt::format("{:<28}{:>14}{:>18}{:>9}\n", split.name, split.records(), split.residues(), split.shards.size());
+    text +=
+        fmt::format("{:<28}{:>14}{:>18}{:>9}\n", split.name, split.records(), split.residues(), split.shards.size());
   return text;
 }
 
@@ -107,15 +109,17 @@ void write_provenance(const Job& job, const std::filesystem::path& folder, doubl
     nlohmann::ordered_json inputs = nlohmann::ordered_json::array();
     for (const auto& path : job.config.input.files)
       inputs.push_back(path == "-" ? path : std::filesystem::absolute(path).string());
-    const nlohmann::ordered_json json = {{"fingerprint", job.fingerprint},
-                                         {"finished", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)))},
-                                         {"seconds", seconds},
-                                         {"ranks", ranks.size()},
-                                         {"hosts", hosts},
-                                         {"inputs", inputs},
-                                         {"version", version()},
-                                         {"git_revision", git_revision()}};
-    write_file_atomically(folder / "provenance.json", json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+    const nlohmann::ordered_json json = {
+        {"fingerprint", job.fingerprint},
+        {"finished", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)))},
+        {"seconds", seconds},
+        {"ranks", ranks.size()},
+        {"hosts", hosts},
+        {"inputs", inputs},
+        {"version", version()},
+        {"git_revision", git_revision()}};
+    write_file_atomically(folder / "provenance.json",
+                          json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   });
 }
 

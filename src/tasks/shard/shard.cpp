@@ -28,8 +28,8 @@ bool reads_stream(const Job& job) {
   return std::any_of(job.files.begin(), job.files.end(), [](const auto& file) { return file.bytes == 0; });
 }
 
-// Name, size, and the first and last MiB: cheap for files of any size, and another release or a file that is still being
-// downloaded shows.
+// Name, size, and the first and last MiB: cheap for files of any size, and another release or a file that is still
+// being downloaded shows.
 std::string identity_of_file(const std::string& path, const data::FastaFileInfo& info) {
   constexpr std::uint64_t piece = 1 << 20;
   std::string identity = fmt::format("{} {}", file_name_of(path), info.bytes);
@@ -40,7 +40,8 @@ std::string identity_of_file(const std::string& path, const data::FastaFileInfo&
     file.clear();
     file.seekg(static_cast<std::streamoff>(start));
     file.read(bytes.data(), static_cast<std::streamsize>(piece));
-    identity += " " + checksum_hex(checksum64(std::string_view(bytes).substr(0, static_cast<std::size_t>(file.gcount()))));
+    identity +=
+        " " + checksum_hex(checksum64(std::string_view(bytes).substr(0, static_cast<std::size_t>(file.gcount()))));
   }
   return identity;
 }
@@ -64,9 +65,10 @@ std::vector<data::FastaFileInfo> inspect_files(const std::vector<std::string>& p
 bool is_finished(const Job& job, const RunDir& folder) {
   if (folder.state() != RunState::done) return false;
   if (reads_stream(job)) {
-    throw UserError(fmt::format("{} holds a finished shard set, and whether standard input holds the same data again cannot be "
-                                "known: choose another folder",
-                                folder.path().string()));
+    throw UserError(
+        fmt::format("{} holds a finished shard set, and whether standard input holds the same data again cannot be "
+                    "known: choose another folder",
+                    folder.path().string()));
   }
   try {
     for (const auto split : data::kSplits) data::open_shard_split(folder.path(), split);
@@ -77,8 +79,8 @@ bool is_finished(const Job& job, const RunDir& folder) {
   }
 }
 
-// The output folder, held by rank 0. Until the first shard is written a failure leaves no trace in a folder that was new, so
-// that a command with a mended option may use it.
+// The output folder, held by rank 0. Until the first shard is written a failure leaves no trace in a folder that was
+// new, so that a command with a mended option may use it.
 class OutputFolder {
  public:
   explicit OutputFolder(const Job& job) : job_(job), existed_(std::filesystem::exists(job.config.output.folder)) {
@@ -136,7 +138,8 @@ Outcome stop_early(const Job& job, OutputFolder& folder) {
   return Outcome::stopped;
 }
 
-void finish(const Job& job, const ReadResult& result, std::vector<io::ManifestSplit> splits, OutputFolder& folder, double seconds) {
+void finish(const Job& job, const ReadResult& result, std::vector<io::ManifestSplit> splits, OutputFolder& folder,
+            double seconds) {
   const auto manifest = make_manifest(job, result, std::move(splits));
   const auto sum = sum_of(result.tallies);
   write_provenance(job, job.config.output.folder, seconds);
@@ -192,8 +195,8 @@ Outcome shard(const ShardConfig& config, Runtime& runtime) {
   add_tallies(job, result);
   const auto sum = sum_of(result.tallies);
   if (sum.kept().records == 0) {
-    throw DataError(fmt::format("no record is left of {} read: look at the length filter and the policies\n{}", sum.read.records,
-                                tally_table(sum)));
+    throw DataError(fmt::format("no record is left of {} read: look at the length filter and the policies\n{}",
+                                sum.read.records, tally_table(sum)));
   }
   folder.start_writing();
   auto splits = write_shards(job, result);

@@ -16,8 +16,8 @@
 
 namespace lsd::tasks::sharding {
 
-// Runs `body` on every rank; when it throws on any, all ranks throw the error of the lowest such rank. So no rank is left
-// waiting in the next collective, and a message does not depend on who was first.
+// Runs `body` on every rank; when it throws on any, all ranks throw the error of the lowest such rank. So no rank is
+// left waiting in the next collective, and a message does not depend on who was first.
 template <class Body>
 void together(dist::HostCommunicator& ranks, Body&& body);
 

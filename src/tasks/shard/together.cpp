@@ -6,10 +6,14 @@ namespace {
 
 [[noreturn]] void throw_kind(ErrorKind kind, std::string text) {
   switch (kind) {
-    case ErrorKind::user: throw UserError(std::move(text));
-    case ErrorKind::data: throw DataError(std::move(text));
-    case ErrorKind::system: throw SystemError(std::move(text));
-    default: throw InternalError(std::move(text));
+    case ErrorKind::user:
+      throw UserError(std::move(text));
+    case ErrorKind::data:
+      throw DataError(std::move(text));
+    case ErrorKind::system:
+      throw SystemError(std::move(text));
+    default:
+      throw InternalError(std::move(text));
   }
 }
 

@@ -88,7 +88,8 @@ std::vector<std::byte> pack_piece(std::span<Entry> entries) {
     head.tokens += record.tokens.size();
     head.id_bytes += record.id.size();
   }
-  std::vector<std::byte> bytes(sizeof(head) + head.records * 16 + 8 + (head.tokens + 7) / 8 * 8 + (head.id_bytes + 7) / 8 * 8);
+  std::vector<std::byte> bytes(sizeof(head) + head.records * 16 + 8 + (head.tokens + 7) / 8 * 8 +
+                               (head.id_bytes + 7) / 8 * 8);
   std::memcpy(bytes.data(), &head, sizeof(head));
   auto* at = bytes.data() + sizeof(head);
   const auto numbers = take_table<std::uint64_t>(at, head.records);
@@ -139,7 +140,8 @@ struct Tables {
 
 Tables tables_of_one(const Piece& piece) {
   Tables tables{.offsets = {0}, .id_offsets = {0}, .tokens = piece.tokens, .ids = piece.ids};
-  for (std::size_t i = 0; i < piece.head.records; ++i) tables.add(piece.numbers[i], piece.lengths[i], piece.id_lengths[i]);
+  for (std::size_t i = 0; i < piece.head.records; ++i)
+    tables.add(piece.numbers[i], piece.lengths[i], piece.id_lengths[i]);
   return tables;
 }
 
@@ -156,7 +158,8 @@ Tables merge(const std::vector<Piece>& pieces, std::uint32_t seed) {
   for (const auto& piece : pieces) {
     const auto *tokens = piece.tokens.data(), *id = piece.ids.data();
     for (std::size_t i = 0; i < piece.head.records; ++i) {
-      order.push_back({data::shuffle_key(piece.numbers[i], seed), piece.numbers[i], tokens, id, piece.lengths[i], piece.id_lengths[i]});
+      order.push_back({data::shuffle_key(piece.numbers[i], seed), piece.numbers[i], tokens, id, piece.lengths[i],
+                       piece.id_lengths[i]});
       tokens += piece.lengths[i];
       id += piece.id_lengths[i];
     }
@@ -180,7 +183,10 @@ Tables merge(const std::vector<Piece>& pieces, std::uint32_t seed) {
 class ShardRounds {
  public:
   ShardRounds(const Job& job, ReadResult& result, const Plan& plan)
-      : job_(job), result_(result), plan_(plan), written_(static_cast<std::size_t>(plan.shards_in_all()) * kFields, 0),
+      : job_(job),
+        result_(result),
+        plan_(plan),
+        written_(static_cast<std::size_t>(plan.shards_in_all()) * kFields, 0),
         progress_(job.runtime.log, "writing", plan.records[0] + plan.records[1] + plan.records[2], "records") {}
 
   // False when the run was asked to stop.
@@ -273,7 +279,8 @@ void check_room(const Job& job, const ReadResult& result, const Plan& plan) {
   const auto shards = std::max<std::int64_t>(1, plan.shards_in_all());
   const auto largest = static_cast<std::uint64_t>(bytes) / static_cast<std::uint64_t>(shards) * 5 / 4;
   together(job.runtime.ranks, [&] {
-    check_memory(job, result.store.bytes() + result.entries.size() * 2 * sizeof(Entry) + 3 * largest, "putting shards together");
+    check_memory(job, result.store.bytes() + result.entries.size() * 2 * sizeof(Entry) + 3 * largest,
+                 "putting shards together");
     if (!job.runtime.ranks.is_root()) return;
     require_free_space(job.config.output.folder, static_cast<std::uint64_t>(bytes + shards * 16384), "the shards");
   });
