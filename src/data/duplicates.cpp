@@ -4,26 +4,30 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <array>
 #include <vector>
 
 namespace lsd::data {
 namespace {
 
+// Entries go into 256 parts by their first byte, so that each part is sorted within the cache.
 class MemoryDuplicateFinder final : public DuplicateFinder {
  public:
-  void add(const Digest& digest, std::uint64_t record) override { entries_.push_back({digest, record}); }
+  void add(const Digest& digest, std::uint64_t record) override { parts_[digest.high >> 56U].push_back({digest, record}); }
 
   void finish(const std::function<void(std::uint64_t, std::uint64_t)>& found) override {
-    std::sort(entries_.begin(), entries_.end());
-    std::uint64_t first = 0;
-    for (std::size_t i = 0; i < entries_.size(); ++i) {
-      if (i > 0 && entries_[i].digest == entries_[i - 1].digest) {
-        found(entries_[i].record, first);
-      } else {
-        first = entries_[i].record;
+    for (auto& part : parts_) {
+      std::sort(part.begin(), part.end());
+      std::uint64_t first = 0;
+      for (std::size_t i = 0; i < part.size(); ++i) {
+        if (i > 0 && part[i].digest == part[i - 1].digest) {
+          found(part[i].record, first);
+        } else {
+          first = part[i].record;
+        }
       }
+      part = {};
     }
-    entries_ = {};
   }
 
  private:
@@ -32,7 +36,7 @@ class MemoryDuplicateFinder final : public DuplicateFinder {
     std::uint64_t record;
     friend auto operator<=>(const Entry&, const Entry&) = default;
   };
-  std::vector<Entry> entries_;
+  std::array<std::vector<Entry>, 256> parts_;
 };
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -58,12 +59,20 @@ RecordStore::Handle RecordStore::add(std::uint64_t number, std::string_view id, 
   return record;
 }
 
-StoredRecord RecordStore::at(Handle record) {
+StoredRecord RecordStore::at(const std::byte* record) {
   Head head;
   std::memcpy(&head, record, sizeof(head));
   const auto* id = reinterpret_cast<const char*>(record + sizeof(head));
   const auto* tokens = reinterpret_cast<const std::uint8_t*>(record + sizeof(head) + head.id_bytes);
   return {.number = head.number, .id = {id, head.id_bytes}, .tokens = {tokens, head.length}};
+}
+
+void RecordStore::set_number(Handle record, std::uint64_t number) {
+  std::memcpy(record + offsetof(Head, number), &number, sizeof(number));
+}
+
+void RecordStore::prefetch(const std::byte* record) {
+  for (int line = 0; line < 4; ++line) __builtin_prefetch(record + 64 * line);
 }
 
 }  // namespace lsd::data

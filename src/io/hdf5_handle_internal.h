@@ -57,6 +57,8 @@ Hdf5Handle create_group(const Hdf5Handle& parent, const std::string& name);
 // A contiguous one-dimensional table without time stamps. `type`: H5T_STD_U8LE, H5T_STD_U64LE, ...
 Hdf5Handle create_table(const Hdf5Handle& parent, const std::string& name, hid_t type, std::uint64_t size);
 void write_table(const Hdf5Handle& table, hid_t memory_type, const void* data);
+// Elements [first, first + count) of a one-dimensional table.
+void write_slab(const Hdf5Handle& table, hid_t memory_type, std::uint64_t first, std::uint64_t count, const void* data);
 
 void write_attribute(const Hdf5Handle& object, const std::string& name, std::string_view text);
 void write_attribute(const Hdf5Handle& object, const std::string& name, std::int64_t value);

@@ -5,25 +5,14 @@
 
 #include "hdf5_handle_internal.h"
 #include "lsd/core/atomic_file.h"
-#include "lsd/core/checksum.h"
 #include "lsd/core/error.h"
-#include "mapped_file_internal.h"
 #include "shard_tables_internal.h"
+#include "table_writer_internal.h"
 
 namespace lsd::io {
 namespace {
 
-void check_content(const ShardContent& content) {
-  const std::size_t records = content.record_numbers.size();
-  check(content.offsets.size() == records + 1 && content.id_offsets.size() == records + 1,
-        "a shard has one offset more than records");
-  check(content.offsets.front() == 0 && content.offsets.back() == content.tokens.size(),
-        "a shard's offsets span its tokens");
-  check(content.id_offsets.front() == 0 && content.id_offsets.back() == content.id_bytes.size(),
-        "a shard's id offsets span its ids");
-}
-
-void write_identity(const Hdf5Handle& file, const ShardIdentity& identity, const ShardContent& content) {
+void write_identity(const Hdf5Handle& file, const ShardIdentity& identity, const ShardSizes& sizes) {
   write_attribute(file, "format", kShardFormat);
   write_attribute(file, "version", kShardVersion);
   write_attribute(file, "split", identity.split);
@@ -31,37 +20,105 @@ void write_identity(const Hdf5Handle& file, const ShardIdentity& identity, const
   write_attribute(file, "shard_count", identity.count);
   write_attribute(file, "fingerprint", identity.fingerprint);
   write_attribute(file, "alphabet", identity.alphabet);
-  write_attribute(file, "records", static_cast<std::int64_t>(content.record_numbers.size()));
-  write_attribute(file, "residues", static_cast<std::int64_t>(content.tokens.size()));
+  write_attribute(file, "records", static_cast<std::int64_t>(sizes.records));
+  write_attribute(file, "residues", static_cast<std::int64_t>(sizes.residues));
   write_attribute(file, "block_bytes", kShardBlockBytes);
 }
 
 template <class T>
-void write_checked_table(const Hdf5Handle& file, const Hdf5Handle& checksums, const std::string& name,
-                         std::span<const T> values) {
-  const bool bytes = sizeof(T) == 1;
-  write_table(create_table(file, name, bytes ? H5T_STD_U8LE : H5T_STD_U64LE, values.size()),
-              bytes ? H5T_NATIVE_UINT8 : H5T_NATIVE_UINT64, values.data());
-  const auto sums = block_checksums(std::as_bytes(values));
-  write_table(create_table(checksums, name, H5T_STD_U64LE, sums.size()), H5T_NATIVE_UINT64, sums.data());
-}
-
-void write_file(const std::filesystem::path& path, const ShardIdentity& identity, const ShardContent& content) {
-  const auto lock = lock_hdf5();
-  auto file = create_hdf5_file(path);
-  write_identity(file, identity, content);
-  {
-    const auto checksums = create_group(file, kChecksumGroup);
-    write_checked_table(file, checksums, kTokensTable, content.tokens);
-    write_checked_table(file, checksums, kOffsetsTable, content.offsets);
-    write_checked_table(file, checksums, kRecordsTable, content.record_numbers);
-    write_checked_table(file, checksums, kIdBytesTable, content.id_bytes);
-    write_checked_table(file, checksums, kIdOffsetsTable, content.id_offsets);
-  }
-  file.close("finish writing " + path.string());
+void write_checksums(const Hdf5Handle& group, TableWriter<T>& table) {
+  const auto& sums = table.finish();
+  write_table(create_table(group, table.name(), H5T_STD_U64LE, sums.size()), H5T_NATIVE_UINT64, sums.data());
 }
 
 }  // namespace
+
+struct ShardWriter::State {
+  State(std::filesystem::path target_, std::filesystem::path partial_, const ShardIdentity& identity,
+        const ShardSizes& sizes_)
+      : target(std::move(target_)), partial(std::move(partial_)), sizes(sizes_), file(create_hdf5_file(partial)) {
+    write_identity(file, identity, sizes);
+    tokens = std::make_unique<TableWriter<std::uint8_t>>(file, kTokensTable, sizes.residues);
+    offsets = std::make_unique<TableWriter<std::uint64_t>>(file, kOffsetsTable, sizes.records + 1);
+    numbers = std::make_unique<TableWriter<std::uint64_t>>(file, kRecordsTable, sizes.records);
+    ids = std::make_unique<TableWriter<std::uint8_t>>(file, kIdBytesTable, sizes.id_bytes);
+    id_offsets = std::make_unique<TableWriter<std::uint64_t>>(file, kIdOffsetsTable, sizes.records + 1);
+    offsets->append(0);
+    id_offsets->append(0);
+  }
+
+  void close_tables() {
+    const auto lock = lock_hdf5();
+    {
+      const auto checksums = create_group(file, kChecksumGroup);
+      write_checksums(checksums, *tokens);
+      write_checksums(checksums, *offsets);
+      write_checksums(checksums, *numbers);
+      write_checksums(checksums, *ids);
+      write_checksums(checksums, *id_offsets);
+    }
+    tokens.reset(), offsets.reset(), numbers.reset(), ids.reset(), id_offsets.reset();
+    file.close("finish writing " + partial.string());
+  }
+
+  std::filesystem::path target, partial;
+  ShardSizes sizes;
+  Hdf5Handle file;
+  std::unique_ptr<TableWriter<std::uint8_t>> tokens, ids;
+  std::unique_ptr<TableWriter<std::uint64_t>> offsets, numbers, id_offsets;
+  std::uint64_t token_end = 0, id_end = 0;
+};
+
+ShardWriter::ShardWriter(std::filesystem::path folder, const ShardIdentity& identity, const ShardSizes& sizes) {
+  const auto target = std::move(folder) / shard_name(identity.split, identity.index, identity.count);
+  const auto partial = partial_path(target);
+  with_context("while writing " + target.string(), [&] {
+    const auto lock = lock_hdf5();
+    try {
+      state_ = std::make_unique<State>(target, partial, identity, sizes);
+    } catch (...) {
+      std::error_code ignored;
+      std::filesystem::remove(partial, ignored);
+      throw;
+    }
+  });
+}
+
+ShardWriter::~ShardWriter() {
+  if (!state_) return;
+  const auto partial = state_->partial;
+  state_.reset();
+  std::error_code ignored;
+  std::filesystem::remove(partial, ignored);
+}
+
+void ShardWriter::append(const ShardRecord& record) {
+  try {
+    auto& state = *state_;
+    state.tokens->append(record.tokens);
+    state.ids->append(std::span(reinterpret_cast<const std::uint8_t*>(record.id.data()), record.id.size()));
+    state.offsets->append(state.token_end += record.tokens.size());
+    state.id_offsets->append(state.id_end += record.id.size());
+    state.numbers->append(record.number);
+  } catch (Error& error) {
+    error.add_context("while writing " + state_->target.string());
+    throw;
+  }
+}
+
+ShardEntry ShardWriter::finish() {
+  return with_context("while writing " + state_->target.string(), [&] {
+    state_->close_tables();
+    const ShardEntry entry{.name = state_->target.filename().string(),
+                           .records = static_cast<std::int64_t>(state_->sizes.records),
+                           .residues = static_cast<std::int64_t>(state_->sizes.residues),
+                           .bytes = static_cast<std::int64_t>(std::filesystem::file_size(state_->partial)),
+                           .checksum = checksum_of_file(state_->partial)};
+    commit_file(state_->partial, state_->target);
+    state_.reset();
+    return entry;
+  });
+}
 
 std::string shard_name(std::string_view split, std::int64_t index, std::int64_t count) {
   return fmt::format("{}-{:05}-of-{:05}.h5", split, index, count);
@@ -73,31 +130,6 @@ std::vector<std::uint64_t> block_checksums(std::span<const std::byte> bytes) {
   for (std::size_t start = 0; start < bytes.size(); start += block)
     sums.push_back(checksum64(bytes.subspan(start, std::min(block, bytes.size() - start))));
   return sums;
-}
-
-ShardEntry write_shard(const std::filesystem::path& folder, const ShardIdentity& identity,
-                       const ShardContent& content) {
-  check_content(content);
-  const auto name = shard_name(identity.split, identity.index, identity.count);
-  const auto path = folder / name;
-  const auto partial = partial_path(path);
-  return with_context("while writing " + path.string(), [&] {
-    try {
-      write_file(partial, identity, content);
-    } catch (...) {
-      std::error_code ignored;
-      std::filesystem::remove(partial, ignored);
-      throw;
-    }
-    const auto file = std::make_unique<MappedFile>(partial);
-    const ShardEntry entry{.name = name,
-                           .records = static_cast<std::int64_t>(content.record_numbers.size()),
-                           .residues = static_cast<std::int64_t>(content.tokens.size()),
-                           .bytes = static_cast<std::int64_t>(file->bytes().size()),
-                           .checksum = checksum64(file->bytes())};
-    commit_file(partial, path);
-    return entry;
-  });
 }
 
 }  // namespace lsd::io

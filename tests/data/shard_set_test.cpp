@@ -8,7 +8,7 @@
 
 #include "lsd/core/atomic_file.h"
 #include "lsd/core/error.h"
-#include "lsd/io/shard_writer.h"
+#include "support/write_shard.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
 
@@ -31,7 +31,7 @@ io::ShardEntry write_one(const std::filesystem::path& folder, const std::string&
     id_offsets.push_back(ids.size());
     numbers.push_back(static_cast<std::uint64_t>(100 * index + record));
   }
-  return io::write_shard(
+  return testing::write_shard(
       folder, {.split = split, .index = index, .count = count, .fingerprint = fingerprint, .alphabet = alphabet_text()},
       {.tokens = tokens, .offsets = offsets, .record_numbers = numbers, .id_bytes = ids, .id_offsets = id_offsets});
 }

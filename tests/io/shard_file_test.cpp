@@ -12,7 +12,7 @@
 #include "lsd/core/checksum.h"
 #include "lsd/core/error.h"
 #include "lsd/io/shard_reader.h"
-#include "lsd/io/shard_writer.h"
+#include "support/write_shard.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
 
@@ -21,6 +21,7 @@ namespace {
 
 using testing::expect_error;
 using testing::TemporaryFolder;
+using testing::write_shard;
 
 constexpr std::string_view kAlphabet =
     "<cls> <pad> <eos> <unk> L A G V S E R T I D P K Q N F Y M H W C X B U Z O . - <null_1> <mask>";

@@ -22,10 +22,13 @@ struct StoredRecord {
 
 class RecordStore {
  public:
-  using Handle = const std::byte*;
+  using Handle = std::byte*;
 
   Handle add(std::uint64_t number, std::string_view id, std::span<const std::uint8_t> tokens);
-  static StoredRecord at(Handle record);
+  static StoredRecord at(const std::byte* record);
+  static void set_number(Handle record, std::uint64_t number);
+  // Asks for the record's memory ahead of its use.
+  static void prefetch(const std::byte* record);
   std::uint64_t bytes() const { return bytes_; }  // held from the system
 
  private:

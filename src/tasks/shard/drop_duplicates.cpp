@@ -51,21 +51,26 @@ using DigestOf = data::Digest (*)(const data::StoredRecord&);
 // The repeats among this rank's records, by number. Equal digests meet on one rank, chosen by the digest.
 std::vector<Repeat> find_repeats(const Job& job, const ReadResult& result, DigestOf digest_of) {
   auto& ranks = job.runtime.ranks;
-  const auto size = static_cast<std::size_t>(ranks.size());
+  const auto size = static_cast<std::size_t>(ranks.size()), self = static_cast<std::size_t>(ranks.rank());
   together(ranks, [&] {
-    const auto digests = result.entries.size() * sizeof(Key) * 4;  // sent, received, gathered, and room to grow
-    check_memory(job, result.store.bytes() + result.entries.capacity() * sizeof(Entry) + digests,
+    const auto digests = result.records.size() * sizeof(Key) * (size > 1 ? 4 : 2);  // sent, received, kept, room to grow
+    check_memory(job, result.store.bytes() + result.records.capacity() * sizeof(result.records[0]) + digests,
                  "looking for duplicates");
   });
-  std::vector<std::vector<std::byte>> outgoing(size);
-  for (auto& message : outgoing) message.reserve(result.entries.size() / size * sizeof(Key) * 9 / 8);
-  for (const auto& entry : result.entries) {
-    const auto digest = digest_of(data::RecordStore::at(entry.record));
-    append(outgoing[digest.low % size], Key{digest, entry.number});
-  }
   const auto finder = data::make_memory_duplicate_finder();
+  std::vector<std::vector<std::byte>> outgoing(size), answers(size);
+  for (const auto* handle : result.records) {
+    const auto record = data::RecordStore::at(handle);
+    const auto digest = digest_of(record);
+    const auto owner = static_cast<std::size_t>(digest.low % size);
+    if (owner == self) {
+      finder->add(digest, record.number);
+    } else {
+      append(outgoing[owner], Key{digest, record.number});
+    }
+  }
   for_each_in<Key>(ranks.all_to_all(outgoing), [&](const Key& key) { finder->add(key.digest, key.number); });
-  std::vector<std::vector<std::byte>> answers(size);
+  outgoing.clear();
   finder->finish([&](std::uint64_t repeat, std::uint64_t first) {
     const auto rank = job.parts[part_of(result, repeat)].rank;
     append(answers[static_cast<std::size_t>(rank)], Repeat{repeat, first});
@@ -77,12 +82,14 @@ std::vector<Repeat> find_repeats(const Job& job, const ReadResult& result, Diges
 }
 
 void drop_repeats(const Job& job, ReadResult& result, const std::vector<Repeat>& repeats, data::Drop why) {
+  if (repeats.empty()) return;
   auto next = repeats.begin();
-  std::erase_if(result.entries, [&](const Entry& entry) {
-    if (next == repeats.end() || next->number != entry.number) return false;
+  std::erase_if(result.records, [&](const std::byte* handle) {
+    const auto record = data::RecordStore::at(handle);
+    if (next == repeats.end() || next->number != record.number) return false;
     ++next;
-    const auto residues = static_cast<std::int64_t>(data::RecordStore::at(entry.record).tokens.size());
-    result.tallies[job.parts[part_of(result, entry.number)].file].change_fate(why, residues);
+    const auto file = job.parts[part_of(result, record.number)].file;
+    result.tallies[file].change_fate(why, static_cast<std::int64_t>(record.tokens.size()));
     return true;
   });
   check(next == repeats.end(), "every repeated record was found again on its rank");

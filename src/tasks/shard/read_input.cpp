@@ -81,11 +81,10 @@ class PartReader {
 
   void keep(std::int64_t number_in_part) {
     const auto number = static_cast<std::uint64_t>(number_in_part);
-    const auto handle = result_.store.add(number, record_.id, record_.sequence.tokens());
-    result_.entries.push_back({.key = 0, .number = number, .record = handle});
+    result_.records.push_back(result_.store.add(number, record_.id, record_.sequence.tokens()));
   }
 
-  std::uint64_t memory() const { return result_.store.bytes() + result_.entries.capacity() * sizeof(Entry) * 2; }
+  std::uint64_t memory() const { return result_.memory(); }
 
   void look_around(const data::FastaReader& reader) {
     check_memory(job_, memory(), "the input read so far");
@@ -103,16 +102,17 @@ class PartReader {
 
 // Parts in order hold the records in order: local numbers become global ones by adding what lies in earlier parts.
 void number_globally(const Job& job, ReadResult& result, std::vector<std::int64_t> records_of_part,
-                     const std::vector<std::size_t>& entries_of_part) {
+                     const std::vector<std::size_t>& kept_of_part) {
   job.runtime.ranks.all_reduce_sum(std::span(records_of_part));
   result.part_starts = {0};
   for (const auto records : records_of_part) result.part_starts.push_back(result.part_starts.back() + records);
-  std::size_t at = 0;
+  auto record = result.records.begin();
   for (std::size_t part = 0; part < job.parts.size(); ++part) {
-    for (std::size_t i = 0; i < entries_of_part[part]; ++i)
-      result.entries[at++].number += static_cast<std::uint64_t>(result.part_starts[part]);
+    const auto first = static_cast<std::uint64_t>(result.part_starts[part]);
+    for (std::size_t i = 0; i < kept_of_part[part]; ++i, ++record)
+      if (first > 0) data::RecordStore::set_number(*record, first + data::RecordStore::at(*record).number);
   }
-  check(at == result.entries.size(), "every stored record got its global number");
+  check(record == result.records.end(), "every stored record got its global number");
 }
 
 }  // namespace
@@ -121,22 +121,22 @@ ReadResult read_input(const Job& job) {
   ReadResult result;
   result.tallies.resize(job.files.size());
   std::vector<std::int64_t> records_of_part(job.parts.size(), 0);
-  std::vector<std::size_t> entries_of_part(job.parts.size(), 0);
+  std::vector<std::size_t> kept_of_part(job.parts.size(), 0);
   auto& ranks = job.runtime.ranks;
   together(ranks, [&] {
     check_memory(job, expected_memory(job), "the input (estimated from its size)");
     PartReader reader(job, result);
     for (std::size_t part = 0; part < job.parts.size() && !result.stopped; ++part) {
       if (job.parts[part].rank != ranks.rank()) continue;
-      const auto before = result.entries.size();
+      const auto before = result.records.size();
       records_of_part[part] = reader.read(part);
-      entries_of_part[part] = result.entries.size() - before;
+      kept_of_part[part] = result.records.size() - before;
     }
   });
   std::int64_t stopped = result.stopped ? 1 : 0;
   ranks.all_reduce_max({&stopped, 1});
   result.stopped = stopped != 0;
-  number_globally(job, result, std::move(records_of_part), entries_of_part);
+  number_globally(job, result, std::move(records_of_part), kept_of_part);
   return result;
 }
 

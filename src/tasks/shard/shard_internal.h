@@ -31,19 +31,15 @@ struct Job {
   std::uint64_t memory_limit = 0;  // bytes on this rank
 };
 
-// One stored record that is still in the running, and its place in the shuffled order.
-struct Entry {
-  std::uint64_t key = 0;
-  std::uint64_t number = 0;  // global
-  data::RecordStore::Handle record = nullptr;
-};
-
 struct ReadResult {
   data::RecordStore store;
-  std::vector<Entry> entries;             // in order of record numbers
+  std::vector<data::RecordStore::Handle> records;  // still in the running, in order of their numbers
   std::vector<data::FastaTally> tallies;  // [files], this rank's parts only
   std::vector<std::int64_t> part_starts;  // global number of the first record of every part, and the end
   bool stopped = false;
+
+  // What this rank holds now and will need to put the records in order: handle, two copies of key and handle, split.
+  std::uint64_t memory() const { return store.bytes() + records.capacity() * sizeof(records[0]) + records.size() * 33; }
 };
 
 Job prepare(const ShardConfig& config, Runtime& runtime);
