@@ -2,7 +2,8 @@
 // Stage 1 end to end, against what the machine allows:
 //   plain   FASTA file to finished shards, one rank, MB of FASTA a second (one core)
 //   gzip    the same from one gzip member (two threads), against ISA-L inflating that file and nothing else
-// and the parts of the way: reading, tokenising, writing. Files lie in the folder given, which decides what a write costs.
+// and the parts of the way: reading, tokenising, writing. Files lie in the folder given, which decides what a write
+// costs.
 //
 //   shard_bench FASTA [FOLDER] [ROUNDS]     FASTA: plain text, see lsd_make_synthetic_fasta
 #include <fmt/format.h>
@@ -36,7 +37,9 @@ struct Timing {
 double cpu_now() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& time) { return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec); };
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
+  };
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
@@ -109,7 +112,9 @@ void run_stage(const std::string& input, const std::filesystem::path& folder, bo
 
 int run(const std::vector<std::string>& arguments) {
   const std::string fasta = arguments.at(0);
-  const std::filesystem::path folder = arguments.size() > 1 ? std::filesystem::path(arguments[1]) : std::filesystem::temp_directory_path() / "lsd_shard_bench";
+  const std::filesystem::path folder = arguments.size() > 1
+                                           ? std::filesystem::path(arguments[1])
+                                           : std::filesystem::temp_directory_path() / "lsd_shard_bench";
   const int rounds = arguments.size() > 2 ? std::stoi(arguments[2]) : 5;
   std::filesystem::create_directories(folder);
   const auto text = read_file(fasta);
@@ -121,7 +126,8 @@ int run(const std::vector<std::string>& arguments) {
              static_cast<double>(compressed.size()) / bytes, rounds, folder.string());
 
   report("plain: read and tokenise", bytes, median_of(rounds, [&] { read_only(fasta); }));
-  report("plain: FASTA to shards, ids not compared", bytes, median_of(rounds, [&] { run_stage(fasta, folder / "out", false); }));
+  report("plain: FASTA to shards, ids not compared", bytes,
+         median_of(rounds, [&] { run_stage(fasta, folder / "out", false); }));
   const auto plain = median_of(rounds, [&] { run_stage(fasta, folder / "out", true); });
   report("plain: FASTA to shards", bytes, plain);
   const auto raw = median_of(rounds, [&] { inflate_only(compressed); });
@@ -130,8 +136,10 @@ int run(const std::vector<std::string>& arguments) {
   report("gzip: read and tokenise", bytes, read);
   const auto whole = median_of(rounds, [&] { run_stage(gzip, folder / "out", true); });
   report("gzip: FASTA to shards", bytes, whole);
-  fmt::print("plain end to end {:.0f} MB/s a core (goal 400); gzip: read {:.2f}, end to end {:.2f} of ISA-L's own rate (goal 0.85)\n",
-             bytes / 1e6 / plain.cpu_seconds, raw.seconds / read.seconds, raw.seconds / whole.seconds);
+  fmt::print(
+      "plain end to end {:.0f} MB/s a core (goal 400); gzip: read {:.2f}, end to end {:.2f} of ISA-L's own rate (goal "
+      "0.85)\n",
+      bytes / 1e6 / plain.cpu_seconds, raw.seconds / read.seconds, raw.seconds / whole.seconds);
   std::filesystem::remove_all(folder / "out");
   std::filesystem::remove(gzip);
   return 0;

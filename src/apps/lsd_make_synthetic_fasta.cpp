@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A FASTA file of random proteins with UniRef-like headers and lengths, for benchmarks and for trials at scale. Equal options
-// give equal bytes. Residues are drawn independently with Swiss-Prot's frequencies, so nothing can be learnt from them.
+// A FASTA file of random proteins with UniRef-like headers and lengths, for benchmarks and for trials at scale. Equal
+// options give equal bytes. Residues are drawn independently with Swiss-Prot's frequencies, so nothing can be learnt
+// from them.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -24,7 +25,8 @@ struct SyntheticConfig {
   std::int64_t line = 60;
   static void visit(auto& self, auto&& field) {
     field("output", self.output, {.help = "file to write; '-' is standard output"});
-    field("megabytes", self.megabytes, {.help = "size of the text, reached with the last record", .unit = "10^6 bytes", .min = 0});
+    field("megabytes", self.megabytes,
+          {.help = "size of the text, reached with the last record", .unit = "10^6 bytes", .min = 0});
     field("seed", self.seed, {.help = "of all draws", .min = 0, .max = 4294967295.0});
     field("line", self.line, {.help = "residues in a line", .min = 1, .max = 1000000});
   }
@@ -50,8 +52,9 @@ std::uint32_t length_of(RandomKey key, std::uint64_t record) {
 
 void append_record(std::string& text, std::uint64_t record, const SyntheticConfig& config, const std::string& table) {
   const auto key = random_key(static_cast<std::uint32_t>(config.seed), RandomStream::sample);
-  text += fmt::format(">UniRef50_S{:09} Uncharacterized protein n={} Tax=Synthetica artificialis TaxID={} RepID=S{:09}_9SYNT\n", record,
-                      1 + random_word(key, 0, record, 2) % 40, 100000 + random_word(key, 1, record, 2) % 900000, record);
+  text += fmt::format(
+      ">UniRef50_S{:09} Uncharacterized protein n={} Tax=Synthetica artificialis TaxID={} RepID=S{:09}_9SYNT\n", record,
+      1 + random_word(key, 0, record, 2) % 40, 100000 + random_word(key, 1, record, 2) % 900000, record);
   const auto length = length_of(key, record);
   PhiloxWords words{};
   for (std::uint32_t at = 0; at < length; ++at) {
@@ -82,7 +85,8 @@ tasks::Outcome make_synthetic_fasta(const SyntheticConfig& config, tasks::Runtim
     text.clear();
   }
   write_all(file, text, config.output);
-  if (file != stdout && std::fclose(file) != 0) throw SystemError(fmt::format("cannot finish {}: is the disk full?", config.output));
+  if (file != stdout && std::fclose(file) != 0)
+    throw SystemError(fmt::format("cannot finish {}: is the disk full?", config.output));
   return tasks::Outcome::done;
 }
 

@@ -13,7 +13,9 @@ namespace {
 // Entries go into 256 parts by their first byte, so that each part is sorted within the cache.
 class MemoryDuplicateFinder final : public DuplicateFinder {
  public:
-  void add(const Digest& digest, std::uint64_t record) override { parts_[digest.high >> 56U].push_back({digest, record}); }
+  void add(const Digest& digest, std::uint64_t record) override {
+    parts_[digest.high >> 56U].push_back({digest, record});
+  }
 
   void finish(const std::function<void(std::uint64_t, std::uint64_t)>& found) override {
     for (auto& part : parts_) {

@@ -117,13 +117,15 @@ void write_table(const Hdf5Handle& table, hid_t memory_type, const void* data) {
   check_hdf5(H5Dwrite(table.get(), memory_type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data), "write a table");
 }
 
-void write_slab(const Hdf5Handle& table, hid_t memory_type, std::uint64_t first, std::uint64_t count, const void* data) {
+void write_slab(const Hdf5Handle& table, hid_t memory_type, std::uint64_t first, std::uint64_t count,
+                const void* data) {
   const auto lock = lock_hdf5();
   const hsize_t start = first, extent = count;
   const Hdf5Handle memory(H5Screate_simple(1, &extent, nullptr), H5Sclose, "make a data space");
   const Hdf5Handle file(H5Dget_space(table.get()), H5Sclose, "read a table's space");
   check_hdf5(H5Sselect_hyperslab(file.get(), H5S_SELECT_SET, &start, nullptr, &extent, nullptr), "select a slab");
-  check_hdf5(H5Dwrite(table.get(), memory_type, memory.get(), file.get(), H5P_DEFAULT, data), "write a block of a table");
+  check_hdf5(H5Dwrite(table.get(), memory_type, memory.get(), file.get(), H5P_DEFAULT, data),
+             "write a block of a table");
 }
 
 void write_attribute(const Hdf5Handle& object, const std::string& name, std::string_view text) {

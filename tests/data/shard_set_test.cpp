@@ -8,9 +8,9 @@
 
 #include "lsd/core/atomic_file.h"
 #include "lsd/core/error.h"
-#include "support/write_shard.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
+#include "support/write_shard.h"
 
 namespace lsd::data {
 namespace {

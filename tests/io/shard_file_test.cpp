@@ -12,9 +12,9 @@
 #include "lsd/core/checksum.h"
 #include "lsd/core/error.h"
 #include "lsd/io/shard_reader.h"
-#include "support/write_shard.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
+#include "support/write_shard.h"
 
 namespace lsd::io {
 namespace {

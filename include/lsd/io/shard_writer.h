@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Writes one shard file, whole or not at all. Equal content gives equal bytes: no time stamps, no host names. Records pass
-// through blocks that stay in the cache while they are filled, checksummed and written; a shard is never held in memory.
+// Writes one shard file, whole or not at all. Equal content gives equal bytes: no time stamps, no host names. Records
+// pass through blocks that stay in the cache while they are filled, checksummed and written; a shard is never held in
+// memory.
 
 #include <filesystem>
 #include <memory>
@@ -32,7 +33,8 @@ class ShardWriter {
   ShardWriter& operator=(const ShardWriter&) = delete;
 
   void append(const ShardRecord& record);
-  // Syncs and renames the file to `folder`/shard_name(identity). InternalError when the records are not those announced.
+  // Syncs and renames the file to `folder`/shard_name(identity). InternalError when the records are not those
+  // announced.
   ShardEntry finish();
 
  private:

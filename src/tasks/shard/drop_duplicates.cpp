@@ -53,7 +53,8 @@ std::vector<Repeat> find_repeats(const Job& job, const ReadResult& result, Diges
   auto& ranks = job.runtime.ranks;
   const auto size = static_cast<std::size_t>(ranks.size()), self = static_cast<std::size_t>(ranks.rank());
   together(ranks, [&] {
-    const auto digests = result.records.size() * sizeof(Key) * (size > 1 ? 4 : 2);  // sent, received, kept, room to grow
+    const auto digests =
+        result.records.size() * sizeof(Key) * (size > 1 ? 4 : 2);  // sent, received, kept, room to grow
     check_memory(job, result.store.bytes() + result.records.capacity() * sizeof(result.records[0]) + digests,
                  "looking for duplicates");
   });

@@ -16,11 +16,10 @@ struct Entry {
   data::RecordStore::Handle record = nullptr;
 };
 
-
 struct Order {
   std::array<std::int64_t, data::kSplits.size()> records{};  // of all ranks, by split
   std::array<std::int64_t, data::kSplits.size()> shards{};
-  std::vector<Entry> entries;            // this rank's, in the order (split, shard, key, number)
+  std::vector<Entry> entries;             // this rank's, in the order (split, shard, key, number)
   std::vector<std::size_t> shard_starts;  // into entries, split after split; and the end
   std::vector<io::ShardSizes> own;        // [shards] what this rank holds of each
   std::vector<io::ShardSizes> whole;      // [shards] over all ranks

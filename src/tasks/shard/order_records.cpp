@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One pass gives every record its key and split, a counting sort brings the records into groups of a few hundred by
-// (shard, leading part of the key), and each group is sorted within the cache. Keys are uniform, so groups are of like size.
+// (shard, leading part of the key), and each group is sorted within the cache. Keys are uniform, so groups are of like
+// size.
 #include <algorithm>
 
 #include "order_internal.h"
@@ -60,11 +61,11 @@ void sort_groups(const Keyed& keyed, const Groups& groups, Order& order) {
   const auto number = [](const Entry& entry) { return data::RecordStore::at(entry.record).number; };
   for (std::size_t group = 0; group < groups.count(); ++group) {
     std::sort(order.entries.begin() + static_cast<std::ptrdiff_t>(starts[group]),
-              order.entries.begin() + static_cast<std::ptrdiff_t>(starts[group + 1]), [&](const Entry& a, const Entry& b) {
-                return a.key != b.key ? a.key < b.key : number(a) < number(b);
-              });
+              order.entries.begin() + static_cast<std::ptrdiff_t>(starts[group + 1]),
+              [&](const Entry& a, const Entry& b) { return a.key != b.key ? a.key < b.key : number(a) < number(b); });
   }
-  for (std::size_t group = 0; group <= groups.count(); group += groups.fine()) order.shard_starts.push_back(starts[group]);
+  for (std::size_t group = 0; group <= groups.count(); group += groups.fine())
+    order.shard_starts.push_back(starts[group]);
 }
 
 void add_sizes(const Job& job, const Keyed& keyed, const Groups& shards, Order& order) {
@@ -79,7 +80,8 @@ void add_sizes(const Job& job, const Keyed& keyed, const Groups& shards, Order& 
   }
   std::vector<std::int64_t> sums;
   for (const auto& sizes : order.own)
-    for (const auto value : {sizes.records, sizes.residues, sizes.id_bytes}) sums.push_back(static_cast<std::int64_t>(value));
+    for (const auto value : {sizes.records, sizes.residues, sizes.id_bytes})
+      sums.push_back(static_cast<std::int64_t>(value));
   job.runtime.ranks.all_reduce_sum(std::span(sums));
   for (std::size_t i = 0; i < sums.size(); i += 3) {
     order.whole.push_back({.records = static_cast<std::uint64_t>(sums[i]),

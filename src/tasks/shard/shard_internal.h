@@ -34,8 +34,8 @@ struct Job {
 struct ReadResult {
   data::RecordStore store;
   std::vector<data::RecordStore::Handle> records;  // still in the running, in order of their numbers
-  std::vector<data::FastaTally> tallies;  // [files], this rank's parts only
-  std::vector<std::int64_t> part_starts;  // global number of the first record of every part, and the end
+  std::vector<data::FastaTally> tallies;           // [files], this rank's parts only
+  std::vector<std::int64_t> part_starts;           // global number of the first record of every part, and the end
   bool stopped = false;
 
   // What this rank holds now and will need to put the records in order: handle, two copies of key and handle, split.

@@ -69,7 +69,9 @@ void unpack(Message& message, std::uint32_t seed, std::vector<Arrived>& records)
   }
 }
 
-io::ShardRecord as_shard_record(const data::StoredRecord& record) { return {record.number, record.id, record.tokens}; }
+io::ShardRecord as_shard_record(const data::StoredRecord& record) {
+  return {record.number, record.id, record.tokens};
+}
 
 class ShardRounds {
  public:
@@ -186,7 +188,8 @@ void check_room(const Job& job, const ReadResult& result, const Order& order) {
   auto& ranks = job.runtime.ranks;
   together(ranks, [&] {
     const auto exchange = ranks.size() > 1 ? 3 * largest : 0;
-    check_memory(job, result.store.bytes() + order.entries.size() * sizeof(Entry) + exchange, "putting shards together");
+    check_memory(job, result.store.bytes() + order.entries.size() * sizeof(Entry) + exchange,
+                 "putting shards together");
     if (ranks.is_root()) require_free_space(job.config.output.folder, bytes, "the shards");
   });
 }
