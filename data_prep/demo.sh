@@ -1,22 +1,28 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # The whole pipeline on the bundled proteins, with 2 MPI ranks: FASTA -> shards -> autoencoders -> latents -> diffusion
-# model -> probes -> report. `./dev demo [FOLDER]` builds and calls this. Every stage skips what is done, so an
-# interrupted demo goes on where it stopped.
+# model -> probes -> report. Start it with ./dev demo, which builds first.
+#   data_prep/demo.sh [FOLDER]     FOLDER: where everything goes, demo-output when not given; starts afresh
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+set -a
+. cmake/mpi.env
+set +a
 out=${1:-demo-output}
 bin=${LSD_BIN:-build/bin}
-ranks=${LSD_DEMO_RANKS:-2}
+ranks=${LSD_RANKS:-2}
 started=$SECONDS
+[ ! -e "$out" ] || [ -e "$out/.lsd-demo" ] || { echo "$out exists and is not a demo's folder: name another" >&2; exit 1; }
+rm -rf "$out"
 mkdir -p "$out"
+touch "$out/.lsd-demo"
 
-# Runs one stage on all ranks. OMP_WAIT_POLICY: ranks that share cores must not spin.
+# Runs one stage on all ranks.
 stage() {
   local title=$1 program=$2 stage_started=$SECONDS
   shift 2
   printf '\n== %s\n' "$title"
-  OMP_WAIT_POLICY=passive mpirun --oversubscribe -n "$ranks" "$bin/$program" "$@"
+  mpirun -n "$ranks" "$bin/$program" "$@"
   printf '   (%d s)\n' $((SECONDS - stage_started))
 }
 
