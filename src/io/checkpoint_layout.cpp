@@ -92,7 +92,8 @@ std::string state_text(const CheckpointState& state, const std::vector<WrittenFi
   json["files"] = nlohmann::ordered_json::array();
   for (const auto& file : files)
     json["files"].push_back({{"name", file.name}, {"bytes", file.bytes}, {"checksum", checksum_hex(file.checksum)}});
-  auto text = json.dump(2) + "\n";
+  // Paths in a config may hold bytes that are no UTF-8, which JSON cannot.
+  auto text = json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
   const auto own = checksum_hex(checksum64(text));
   text.replace(kChecksumStart.size(), own.size(), own);
   return text;

@@ -129,7 +129,7 @@ class HeaderReader {
     const auto header = parse();
     for (const auto& [name, value] : header.items()) {
       if (name == "__metadata__")
-        metadata = value.get<std::map<std::string, std::string>>();
+        metadata = read_metadata(value);
       else
         arrays.push_back(read_array(name, value));
     }
@@ -162,6 +162,14 @@ class HeaderReader {
     auto header = nlohmann::json::parse(begin, begin + length, nullptr, false);
     if (!header.is_object()) fail("its header is no JSON object");
     return header;
+  }
+
+  std::map<std::string, std::string> read_metadata(const nlohmann::json& value) const {
+    try {
+      return value.get<std::map<std::string, std::string>>();
+    } catch (const nlohmann::json::exception&) {
+      fail("its metadata are not a table of texts");
+    }
   }
 
   NamedArray read_array(const std::string& name, const nlohmann::json& value) const {

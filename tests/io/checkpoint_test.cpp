@@ -97,6 +97,16 @@ TEST(Checkpoints, ComeBackWhole) {
   expect_error<UserError>([&] { open_checkpoint_at(folder / "nothing"); }, {"holds no checkpoint"});
 }
 
+TEST(Checkpoints, TakeConfigsThatAreNoUtf8) {
+  const TemporaryFolder folder;
+  CheckpointWriter writer(folder.path(), 1);
+  writer.begin(1);
+  auto state = state_of(1);
+  state.config_text = "path = /data/\xE9t\xE9\n";  // Latin-1
+  writer.commit(state);
+  EXPECT_THAT(open_latest_checkpoint(folder.path(), OnDamage::refuse)->state.config_text, HasSubstr("path = /data/"));
+}
+
 TEST(Checkpoints, OnlyTheLastAreKept) {
   const TemporaryFolder folder;
   CheckpointWriter writer(folder.path(), 2);

@@ -101,7 +101,7 @@ TEST(Safetensors, RefusesTruncationAtEveryByte) {
 
 TEST(Safetensors, SurvivesAnyBitFlipInTheHeader) {
   const TemporaryFolder folder;
-  write_safetensors(folder / "a", Content().arrays());
+  write_safetensors(folder / "a", Content().arrays(), {{"step", "12"}});
   const auto whole = read_text_file(folder / "a");
   std::uint64_t header = 0;
   std::memcpy(&header, whole.data(), 8);
@@ -138,6 +138,7 @@ TEST(Safetensors, RefusesBrokenHeaders) {
   refuse(R"({"w":{"dtype":"F32","shape":[9223372036854775807,4],"data_offsets":[0,4]}})", "0123", "shape and type");
   refuse(R"({"w":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}})", "0123", "truncated");
   refuse(R"({"w":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})", "01234567", "begin where");
+  refuse(R"({"__metadata__":{"step":12}})", "", "metadata are not a table of texts");
   refuse(R"({"w":{"dtype":"F32","shape":[1]}})", "0123", "description of array w is broken");
 }
 
