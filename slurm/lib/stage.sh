@@ -90,7 +90,9 @@ judge_end() { # stage launcher_code idle old_mark
     failed) fail_stage "$stage" "$(stage_reason "$stage")" || return 1 ;;
     stopped) say "$stage stopped at a safe point" ;;
     *)
-      if [[ $code == 0 ]]; then
+      if [[ $code == 0 && -z $received ]]; then
+        # srun ends with 0 when Slurm takes the job down after losing a node: then this script does not live to go on.
+        [[ -z ${SLURM_JOB_ID:-} ]] || sleep 10
         fail_stage "$stage" "its program ended with code 0 but left no DONE in $folder" || return 1
       elif [[ -z $received && ! -e $folder/environment.json ]]; then
         fail_stage "$stage" "its program ended with code $code before the run began; the job's log says why" || return 1

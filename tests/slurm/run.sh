@@ -91,7 +91,7 @@ submit_training() { # run option...
     sbatch --parsable --nodes=2 --ntasks-per-node=1 --gpus-per-node=0 --output="$PREFIX/$1.log" "${@:2}" slurm/train_nm_s.sh
 }
 # The plain backend: slow enough for a signal to come in between on any machine.
-training_options=(--backend reference --training.steps=80 --training.log_every=5 --checkpoint.every_steps=10 --training.capacity=1024 --data.max_length=128 --optimizer.warmup_steps=5
+training_options=(--backend reference --threads 1 --training.steps=80 --training.log_every=2 --checkpoint.every_steps=10 --training.capacity=512 --data.max_length=128 --optimizer.warmup_steps=5
   --validation.every_steps=0 --model.width=32 --model.heads=2 --checkpoint.every_minutes=0)
 step_of() { tail -n 1 "$LSD_RUNS/$1/train_nm_s/metrics.jsonl" 2>/dev/null | sed -n 's/.*"step": *\([0-9]*\).*/\1/p'; }
 beyond_step() { local step; step=$(step_of "$1") && [[ ${step:-0} -ge $2 ]]; }
