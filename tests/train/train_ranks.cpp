@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// The same training over MPI ranks as alone.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "lsd/dist/host_communicator.h"
+#include "train/tiny_training.h"
+
+namespace lsd::train {
+namespace {
+
+TEST(TrainRanks, LossesOverMpiEqualThoseOfOneRank) {
+  const auto ranks = dist::make_mpi_communicator();
+  const auto alone_communicator = dist::make_single_communicator();
+  for (const std::string variant : {"nm", "mlm"}) {
+    testing::TinyRun run;
+    run.variant = variant;
+    run.steps = 12;
+    run.learning_rate = 1e-3;
+    run.bucket_elements = 2048;
+    const auto alone = testing::train_tiny_rank(run, *alone_communicator);
+    const auto together = testing::train_tiny_rank(run, *ranks);
+    for (std::size_t step = 0; step < alone.metrics.size(); ++step)
+      for (std::size_t i = 0; i < alone.metrics[step].size(); ++i) {
+        const auto& [name, expected] = alone.metrics[step][i];
+        if (name == "accuracy") continue;  // an argmax may tip
+        ASSERT_NEAR(together.metrics[step][i].second, expected, 1e-5 * std::abs(expected) + 1e-9)
+            << variant << ' ' << name << " of step " << step + 1;
+      }
+    const auto bytes = std::as_bytes(std::span<const float>(together.masters));
+    for (const auto& other : ranks->all_gather(bytes))
+      EXPECT_TRUE(std::ranges::equal(other, bytes)) << "weights of ranks stay equal";
+  }
+}
+
+}  // namespace
+}  // namespace lsd::train
+
+int main(int argc, char** argv) {
+  testing::InitGoogleTest(&argc, argv);
+  const lsd::dist::MpiSession session(argc, argv);
+  return RUN_ALL_TESTS();
+}
