@@ -7,6 +7,7 @@
 #include "lsd/core/error.h"
 #include "lsd/io/checkpoint.h"
 #include "lsd/train/checkpointing.h"
+#include "lsd/train/memory_plan.h"
 
 namespace lsd::train {
 namespace {
@@ -32,19 +33,6 @@ std::string setting_or(const io::Settings& settings, const std::string& key, std
   const auto found = settings.find(key);
   return found == settings.end() ? fallback : found->second;
 }
-
-// Restores the state of the backend whatever happens while planning.
-class PlanningScope {
- public:
-  explicit PlanningScope(Backend& backend) : backend_(backend), before_(backend.planning()) { backend.set_planning(true); }
-  ~PlanningScope() { backend_.set_planning(before_); }
-  PlanningScope(const PlanningScope&) = delete;
-  PlanningScope& operator=(const PlanningScope&) = delete;
-
- private:
-  Backend& backend_;
-  bool before_;
-};
 
 }  // namespace
 

@@ -6,23 +6,6 @@
 #include "lsd/core/log.h"
 
 namespace lsd::train {
-namespace {
-
-// Planning is a state of the backend: left again whatever happens.
-class PlanningScope {
- public:
-  explicit PlanningScope(Backend& backend) : backend_(backend), before_(backend.planning()) { backend.set_planning(true); }
-  ~PlanningScope() { backend_.set_planning(before_); }
-  PlanningScope(const PlanningScope&) = delete;
-  PlanningScope& operator=(const PlanningScope&) = delete;
-
- private:
-  Backend& backend_;
-  bool before_;
-};
-
-}  // namespace
-
 std::size_t MemoryPlan::total_bytes() const {
   return parameter_bytes + gradient_bytes + optimizer_bytes + batch_bytes + activation_bytes + scratch_bytes + frozen_bytes;
 }

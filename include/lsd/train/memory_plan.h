@@ -23,6 +23,19 @@ struct MemoryPlan {
   std::string text() const;  // one line per part, and the sum
 };
 
+// While it lives, ops of the backend check and count but compute nothing. Left again whatever happens.
+class PlanningScope {
+ public:
+  explicit PlanningScope(Backend& backend) : backend_(backend), before_(backend.planning()) { backend.set_planning(true); }
+  ~PlanningScope() { backend_.set_planning(before_); }
+  PlanningScope(const PlanningScope&) = delete;
+  PlanningScope& operator=(const PlanningScope&) = delete;
+
+ private:
+  Backend& backend_;
+  bool before_;
+};
+
 struct PlanRequest {
   BatchShape shape;
   DType activation = DType::float32, residual = DType::float32;

@@ -1,49 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "frozen_latents_internal.h"
-
-#include "lsd/core/checksum.h"
 #include "lsd/core/error.h"
-#include "lsd/tasks/train_autoencoder.h"
 
 namespace lsd::tasks {
-FrozenEncoder open_encoder(const std::filesystem::path& path) {
-  return with_context("while opening the autoencoder " + path.string(), [&] {
-    FrozenEncoder frozen{.checkpoint = io::open_checkpoint_at(path)};
-    const auto& settings = frozen.checkpoint->state.config;
-    if (!settings.contains("model.variant"))
-      throw UserError(path.string() + " is no autoencoder's run; give latents.autoencoder the directory of one");
-    frozen.config = train::config_from_settings<models::AutoencoderConfig>(settings, "model.");
-    const auto dropout = settings.find("masking.token_dropout");
-    frozen.token_dropout = frozen.config.variant == "mlm" && dropout != settings.end() && dropout->second == "true";
-    frozen.weights_fingerprint = checksum_hex(frozen.checkpoint->model().checksum());
-    return frozen;
-  });
-}
-
-FrozenEncoder planned_encoder(const std::filesystem::path& config_file) {
-  TrainAutoencoderConfig config;
-  ConfigSchema schema = describe(config);
-  schema.read_file(config_file);
-  return {.config = config.model};
-}
-
-std::unique_ptr<models::Autoencoder> build_encoder(const FrozenEncoder& frozen, Backend& backend, DType type) {
-  auto encoder = models::build_autoencoder(frozen.config);
-  encoder->parameters().allocate(backend, type, false);
-  if (!backend.planning()) {
-    check(frozen.checkpoint.has_value(), "a frozen encoder has weights");
-    models::set_parameters(*encoder, backend, train::read_trained_weights(*frozen.checkpoint, encoder->parameters()));
-  }
-  return encoder;
-}
 
 FrozenLatentsModel::FrozenLatentsModel(Backend& backend, std::unique_ptr<models::Denoiser> denoiser,
-                                       std::unique_ptr<models::Autoencoder> encoder,
-                                       std::shared_ptr<StoredBatch> stored, const train::LatentMoments& moments)
-    : denoiser_(std::move(denoiser)),
-      encoder_(std::move(encoder)),
-      stored_(std::move(stored)),
-      standardiser_(backend, moments) {
+                                       models::Autoencoder* encoder, std::shared_ptr<StoredBatch> stored,
+                                       const train::LatentMoments& moments)
+    : denoiser_(std::move(denoiser)), encoder_(encoder), stored_(std::move(stored)), standardiser_(backend, moments) {
   check((encoder_ != nullptr) != (stored_ != nullptr), "latents come from one place");
   check(moments.width() == denoiser_->latent_width(), "moments have the latents' width");
 }

@@ -5,34 +5,19 @@
 
 #include <filesystem>
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "lsd/data/sequence_source.h"
-#include "lsd/io/checkpoint.h"
 #include "lsd/io/embedding_reader.h"
-#include "lsd/models/build_model.h"
-#include "lsd/train/latent_moments.h"
+#include "lsd/train/frozen_model.h"
 #include "lsd/train/training_run.h"
 
 namespace lsd::tasks {
 
-// A trained autoencoder from its run directory or checkpoint.
-struct FrozenEncoder {
-  std::optional<io::Checkpoint> checkpoint;  // none: only its shape is known (memory plans)
-  models::AutoencoderConfig config;
-  bool token_dropout = false;      // the inputs it was trained on were scaled so
-  std::string weights_fingerprint;
-};
-FrozenEncoder open_encoder(const std::filesystem::path& path);
-// The shape that a config file of lsd_train_autoencoder describes.
-FrozenEncoder planned_encoder(const std::filesystem::path& config_file);
-// With memory and weights; weights stay undefined while the backend is planning.
-std::unique_ptr<models::Autoencoder> build_encoder(const FrozenEncoder& frozen, Backend& backend, DType type);
-
-// Moments of the encoder's latents over the residues of the training split's first micro-batches, in record order.
-// Collective: micro-batches are shared, the result is the same on all ranks.
-train::LatentMoments compute_moments(const train::TrainingJob& job, const FrozenEncoder& frozen, std::int64_t micro_batches);
+// Moments of the encoder's latents over the residues of the training split's first micro-batches, in record order; 0: all
+// of them. Collective: micro-batches are shared, the result is the same on all ranks.
+train::LatentMoments compute_moments(const train::TrainingJob& job, const train::FrozenEncoder& encoder,
+                                     std::int64_t micro_batches);
 
 // Rows of stored latents for one packed micro-batch, in the order of its rows.
 class StoredLatents {
@@ -65,10 +50,9 @@ class StoredBatch {
 
 class FrozenLatentsModel : public models::Model {
  public:
-  // Exactly one of `encoder` and `stored` is there. While planning the moments' values do not matter.
-  FrozenLatentsModel(Backend& backend, std::unique_ptr<models::Denoiser> denoiser,
-                     std::unique_ptr<models::Autoencoder> encoder, std::shared_ptr<StoredBatch> stored,
-                     const train::LatentMoments& moments);
+  // Exactly one of `encoder`, which must outlive this, and `stored` is there.
+  FrozenLatentsModel(Backend& backend, std::unique_ptr<models::Denoiser> denoiser, models::Autoencoder* encoder,
+                     std::shared_ptr<StoredBatch> stored, const train::LatentMoments& moments);
 
   nn::ParameterStore& parameters() override { return denoiser_->parameters(); }
   models::LossCount loss_count() const override { return denoiser_->loss_count(); }
@@ -82,7 +66,7 @@ class FrozenLatentsModel : public models::Model {
   models::Batch with_latents(nn::StepContext& step, const models::Batch& batch) const;
 
   std::unique_ptr<models::Denoiser> denoiser_;
-  std::unique_ptr<models::Autoencoder> encoder_;
+  models::Autoencoder* encoder_;
   std::shared_ptr<StoredBatch> stored_;
   train::LatentStandardiser standardiser_;
 };

@@ -46,46 +46,6 @@ struct GroupMemory {
   TensorView count, mean, variance;
 };
 
-void encode_and_measure(nn::StepContext& step, models::Autoencoder& encoder, const models::Batch& batch,
-                        const GroupMemory& group) {
-  const ArenaScope scope(step.arena);
-  const auto z = encoder.encode(step, batch);
-  step.backend.reduce().run(GroupMoments{
-      .z = z, .row_group = batch.residue_group, .count = group.count, .mean = group.mean, .variance = group.variance});
-}
-
-// Everything that one pass computes with.
-struct Pass {
-  Pass(Backend& backend, const train::TrainingJob& job, const FrozenEncoder& frozen, Arena activations)
-      : type(dtype_from_name(job.compute.activation)),
-        residual(dtype_from_name(job.compute.residual)),
-        encoder(build_encoder(frozen, backend, type)),
-        batch(backend, train::batch_shape(job)),
-        group(backend, encoder->latent_width()),
-        scalar_memory(backend.allocate(StepScalars::kSlots * sizeof(float))),
-        scalars(TensorView(scalar_memory.data(), DType::float32, Shape{StepScalars::kSlots}, backend.device())),
-        arena(std::move(activations)),
-        step{.backend = backend, .arena = arena, .scalars = scalars, .activation = type, .residual = residual} {}
-  DType type, residual;
-  std::unique_ptr<models::Autoencoder> encoder;
-  train::DeviceBatch batch;
-  GroupMemory group;
-  DeviceMemory scalar_memory;
-  StepScalars scalars;
-  Arena arena;
-  nn::StepContext step;
-};
-
-std::size_t planned_activations(const train::TrainingJob& job, const FrozenEncoder& frozen) {
-  auto& backend = job.world.backend;
-  backend.set_planning(true);
-  Pass pass(backend, job, frozen, Arena(backend.device()));
-  encode_and_measure(pass.step, *pass.encoder, pass.batch.views(), pass.group);
-  backend.set_planning(false);
-  backend.reserve_scratch(backend.planned_scratch_bytes());
-  return pass.arena.peak_bytes();
-}
-
 data::BatchLoader moment_loader(const train::TrainingJob& job, std::int64_t micro_batches) {
   data::BatchLoaderOptions options;
   const auto shape = train::batch_shape(job);
@@ -105,21 +65,27 @@ data::BatchLoader moment_loader(const train::TrainingJob& job, std::int64_t micr
 
 }  // namespace
 
-train::LatentMoments compute_moments(const train::TrainingJob& job, const FrozenEncoder& frozen, std::int64_t micro_batches) {
+train::LatentMoments compute_moments(const train::TrainingJob& job, const train::FrozenEncoder& encoder,
+                                     std::int64_t micro_batches) {
   auto& backend = job.world.backend;
-  Pass pass(backend, job, frozen, Arena(backend.allocate(planned_activations(job, frozen)), backend.device()));
-  const auto width = pass.encoder->latent_width();
-  Sums sums(width);
+  train::LatentRunner runner(backend, encoder, nullptr, {}, train::batch_shape(job));
+  const GroupMemory group(backend, encoder.width());
+  Sums sums(encoder.width());
   float count = 0.0F;
-  std::vector<float> mean(static_cast<std::size_t>(width)), variance(static_cast<std::size_t>(width));
+  std::vector<float> mean(static_cast<std::size_t>(encoder.width())), variance(mean.size());
   auto loader = moment_loader(job, micro_batches);
   while (auto step = loader.next()) {
     for (const auto& batch : step->micro_batches) {
       if (batch.sequences.empty()) continue;
-      encode_and_measure(pass.step, *pass.encoder, pass.batch.upload(batch), pass.group);
-      backend.copy_to_host(&count, pass.group.count);
-      backend.copy_to_host(mean.data(), pass.group.mean);
-      backend.copy_to_host(variance.data(), pass.group.variance);
+      const auto z = runner.run(batch);
+      backend.reduce().run(GroupMoments{.z = z,
+                                        .row_group = runner.batch().residue_group,
+                                        .count = group.count,
+                                        .mean = group.mean,
+                                        .variance = group.variance});
+      backend.copy_to_host(&count, group.count);
+      backend.copy_to_host(mean.data(), group.mean);
+      backend.copy_to_host(variance.data(), group.variance);
       backend.synchronize();
       sums.add(count, mean, variance);
     }

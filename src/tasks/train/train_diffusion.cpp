@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <optional>
+
 #include "frozen_latents_internal.h"
 #include "lsd/core/error.h"
 #include "lsd/models/noise_schedule.h"
@@ -13,22 +15,45 @@ namespace {
 
 // Everything that must live as long as the run.
 struct LatentSetup {
-  std::optional<FrozenEncoder> encoder;
+  std::optional<train::FrozenEncoder> frozen;
+  std::unique_ptr<models::Autoencoder> planned;  // for memory plans ahead of any training: its shape alone
+  models::Autoencoder* encoder = nullptr;        // one of the two; null with stored latents
   std::unique_ptr<StoredLatents> train, valid;
   std::shared_ptr<StoredBatch> batch;
   train::LatentMoments moments;
   std::int64_t width = 0;
 };
 
-void open_latents(const TrainDiffusionConfig& config, train::TrainingJob& job, LatentSetup& setup) {
-  if (config.latents.source == "recompute") {
-    const bool shape_only = config.run.memory_plan && config.latents.autoencoder.ends_with(".cfg");
-    setup.encoder = shape_only ? planned_encoder(config.latents.autoencoder) : open_encoder(config.latents.autoencoder);
-    setup.width = setup.encoder->config.width;
-    job.content.token_dropout = setup.encoder->token_dropout;
-    job.identity.fingerprints["autoencoder"] = setup.encoder->weights_fingerprint;
-    return;
+// The shape that a config file of lsd_train_autoencoder describes.
+std::unique_ptr<models::Autoencoder> planned_encoder(const std::filesystem::path& config_file, Backend& backend, DType type) {
+  TrainAutoencoderConfig config;
+  ConfigSchema schema = describe(config);
+  schema.read_file(config_file);
+  auto encoder = models::build_autoencoder(config.model);
+  const train::PlanningScope planning(backend);
+  encoder->parameters().allocate(backend, type, false);
+  return encoder;
+}
+
+void open_encoder(const TrainDiffusionConfig& config, train::TrainingJob& job, LatentSetup& setup) {
+  auto& backend = job.world.backend;
+  const auto type = dtype_from_name(config.compute.activation);
+  if (config.run.memory_plan && config.latents.autoencoder.ends_with(".cfg")) {
+    setup.planned = planned_encoder(config.latents.autoencoder, backend, type);
+    setup.encoder = setup.planned.get();
+  } else {
+    with_context("while opening latents.autoencoder = " + config.latents.autoencoder,
+                 [&] { setup.frozen.emplace(backend, config.latents.autoencoder, type); });
+    setup.encoder = &setup.frozen->model();
+    job.content.token_dropout = setup.frozen->token_dropout();
+    job.identity.fingerprints["autoencoder"] = setup.frozen->fingerprint();
   }
+  setup.width = setup.encoder->latent_width();
+  job.frozen_bytes = static_cast<std::size_t>(setup.encoder->parameters().elements() * size_of(type));
+}
+
+void open_latents(const TrainDiffusionConfig& config, train::TrainingJob& job, LatentSetup& setup) {
+  if (config.latents.source == "recompute") return open_encoder(config, job, setup);
   if (config.run.memory_plan) {
     setup.width = io::EmbeddingReader(config.latents.dump).width();
     return;
@@ -54,7 +79,7 @@ void find_moments(const TrainDiffusionConfig& config, train::TrainingJob& job, L
     setup.moments = train::moments_of(setup.train->manifest());
   } else {
     job.log.info("one pass over the training split for the moments of the latents");
-    setup.moments = compute_moments(job, *setup.encoder, config.latents.moment_micro_batches);
+    setup.moments = compute_moments(job, *setup.frozen, config.latents.moment_micro_batches);
   }
   if (setup.moments.width() != setup.width)
     throw UserError(fmt::format("the moments have {} dimensions, the latents {}", setup.moments.width(), setup.width));
@@ -65,13 +90,10 @@ train::BuildModel builder(const TrainDiffusionConfig& config, const LatentSetup&
     const auto type = dtype_from_name(config.compute.activation);
     auto denoiser = models::build_denoiser(config.model, setup.width);
     denoiser->parameters().allocate(backend, type, true);
-    std::unique_ptr<models::Autoencoder> encoder;
     std::shared_ptr<StoredBatch> stored = setup.batch;
-    if (setup.encoder)
-      encoder = build_encoder(*setup.encoder, backend, type);
-    else if (backend.planning() || !stored)
+    if (!setup.encoder && (backend.planning() || !stored))
       stored = std::make_shared<StoredBatch>(backend, rows, setup.width, type);
-    return std::make_unique<FrozenLatentsModel>(backend, std::move(denoiser), std::move(encoder), std::move(stored),
+    return std::make_unique<FrozenLatentsModel>(backend, std::move(denoiser), setup.encoder, std::move(stored),
                                                 setup.moments);
   };
 }
@@ -96,11 +118,6 @@ Outcome train_diffusion(const TrainDiffusionConfig& config, Runtime& runtime) {
   const auto schedule = models::noise_schedule_from_name(config.model.schedule);
   job.effective_time = [schedule](double t) { return models::effective_time(schedule, t); };
   job.build = builder(config, setup, config.training.capacity);
-  if (setup.encoder) {
-    const auto encoder = models::build_autoencoder(setup.encoder->config);
-    job.frozen_bytes = static_cast<std::size_t>(encoder->parameters().elements() *
-                                                size_of(dtype_from_name(config.compute.activation)));
-  }
   setup.moments = {std::vector<float>(static_cast<std::size_t>(setup.width)),
                    std::vector<float>(static_cast<std::size_t>(setup.width), 1.0F)};
   if (!config.run.memory_plan) {
