@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Fetches UniRef50 (about 14 GB of gzip) with resume and checks it against the release's own MD5 list.
+# Fetches UniRef50 (more than 10 GB of gzip) with resume and checks it against the release's own MD5 list.
 #
 #   data_prep/fetch_uniref50.sh FOLDER [BASE_URL]
 #

@@ -228,10 +228,10 @@ std::string FastaReader::place(const FastaRecord& record, std::int64_t line) con
 }
 
 FastaFileInfo inspect_fasta(const std::string& path) {
-  if (path == "-") return {.encoding = encoding_name(Encoding::plain)};
+  if (path == "-") return {.encoding = "stream"};
   struct stat status {};
   if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode))
-    return {.encoding = encoding_name(Encoding::plain)};  // a pipe: looking at it would use it up
+    return {.encoding = "stream"};  // a pipe: looking at it would use it up
   const InputFile file(path);
   if (file.empty()) throw DataError(fmt::format("{} is empty: it holds no record", path));
   return {.encoding = encoding_name(file.encoding()),

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 #include <zlib.h>
 
 #include <nlohmann/json.hpp>
@@ -285,6 +286,24 @@ TEST(Shard, ForeignAndUnwritableFoldersAreRefused) {
                           {"not a folder"});
   expect_error<SystemError>([&] { run_shard_on_threads(small_config({folder / "a.fasta"}, "/proc/nowhere"), 2); },
                             {"/proc/nowhere"});
+}
+
+TEST(Shard, StreamsAreReadByTheFirstRank) {
+  const TemporaryFolder folder;
+  const auto text = fasta_text(fake_records(50, 1));
+  write_file(folder / "a.fasta", text);
+  auto config = small_config({folder / "a.fasta"}, folder / "file");
+  run_shard_on_threads(config, 1);
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  ASSERT_EQ(::write(ends[1], text.data(), text.size()), static_cast<ssize_t>(text.size()));
+  ::close(ends[1]);
+  config.input.files = {fmt::format("/dev/fd/{}", ends[0])};
+  config.output.folder = folder / "stream";
+  run_shard_on_threads(config, 3);
+  ::close(ends[0]);
+  EXPECT_EQ(letters_by_id(folder / "stream"), letters_by_id(folder / "file"));
+  EXPECT_EQ(manifest_of(folder / "stream")["inputs"][0]["encoding"], "stream");
 }
 
 TEST(Shard, StopsWhenAskedAndStartsAnew) {

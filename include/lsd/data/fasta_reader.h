@@ -65,9 +65,9 @@ class FastaReader {
 
 // What is known of a file before it is read.
 struct FastaFileInfo {
-  std::string_view encoding;
-  std::uint64_t bytes = 0;  // 0 for standard input and pipes
-  bool splittable = false;  // into byte ranges
+  std::string_view encoding;  // "plain", "gzip", "zstd", or "stream": shows when it is read
+  std::uint64_t bytes = 0;    // 0 for standard input and pipes
+  bool splittable = false;    // into byte ranges
 };
 // Throws DataError when the file is missing, a folder, empty or of a foreign kind. Does not touch standard input.
 FastaFileInfo inspect_fasta(const std::string& path);

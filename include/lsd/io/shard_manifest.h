@@ -24,7 +24,7 @@ struct ManifestSplit {
 
 struct ManifestInput {
   std::string name;        // without folder; "-" is standard input
-  std::string encoding;    // "plain", "gzip" or "zstd"
+  std::string encoding;    // "plain", "gzip", "zstd" or "stream"
   std::int64_t bytes = 0;  // of the file as it lies on disk
   NamedCounts counts;
 };
