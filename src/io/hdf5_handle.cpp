@@ -41,6 +41,9 @@ bool is_type(hid_t object_type, hid_t wanted) {
 std::unique_lock<std::recursive_mutex> lock_hdf5() {
   static std::recursive_mutex mutex;
   std::unique_lock lock(mutex);
+  // The library's own clean-up at exit touches files that it could not close (a full disk) and crashes on them. Every
+  // handle of ours closes itself, so nothing is left for it to do.
+  [[maybe_unused]] static const herr_t no_clean_up = H5dont_atexit();
   // Per thread in thread-safe builds, hence at every lock and not once.
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
   return lock;
