@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <exception>
 #include <memory>
 
 #include "kernels/kernels_internal.h"
@@ -49,7 +50,7 @@ class FlushDenormals {
   unsigned before_;
 };
 
-// Calls body(i, thread) for i < count; blocks are taken by whichever thread is free.
+// Calls body(i, thread) for i < count; blocks are taken by whichever thread is free. What a body throws is thrown here.
 template <class Body>
 void parallel_for(int threads, std::int64_t count, Body&& body) {
   if (threads == 1 || count <= 1) {
@@ -57,12 +58,21 @@ void parallel_for(int threads, std::int64_t count, Body&& body) {
     for (std::int64_t i = 0; i < count; ++i) body(i, 0);
     return;
   }
+  std::exception_ptr failure;
 #pragma omp parallel num_threads(threads)
   {
     const FlushDenormals guard;
 #pragma omp for schedule(dynamic)
-    for (std::int64_t i = 0; i < count; ++i) body(i, omp_get_thread_num());
+    for (std::int64_t i = 0; i < count; ++i) {
+      try {
+        body(i, omp_get_thread_num());
+      } catch (...) {
+#pragma omp critical
+        failure = std::current_exception();
+      }
+    }
   }
+  if (failure) std::rethrow_exception(failure);
 }
 
 constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }

@@ -16,12 +16,13 @@ struct RowCut {
   explicit RowCut(std::int64_t rows) : block(std::min(rows, kRows)), tail(block > 0 ? rows % block : 0) {}
 };
 
-// How a sum over rows is cut: `slices` of slice_rows rows, each making a partial sum, times blocks of output columns.
+// How a sum over rows is cut: `slices` of slice_rows rows, each making a partial sum out of products over kDepth rows,
+// times blocks of output columns.
 struct SumCut {
-  static constexpr std::int64_t kSlices = 8, kMinRows = 512, kColumns = 256;
+  static constexpr std::int64_t kSlices = 8, kDepth = 512, kColumns = 256;
   std::int64_t slice_rows, slices, columns, blocks;
   SumCut(std::int64_t rows, std::int64_t out)
-      : slice_rows(std::max(kMinRows, ceil_div(ceil_div(rows, kSlices), 64) * 64)),
+      : slice_rows(ceil_div(ceil_div(rows, kSlices), kDepth) * kDepth),
         slices(std::max<std::int64_t>(1, ceil_div(rows, slice_rows))),
         columns(std::min(out, kColumns)),
         blocks(ceil_div(out, columns)) {}
@@ -157,10 +158,12 @@ struct CpuMatrixOps::SumPlan {
   std::size_t bytes(int threads) const {
     return partial_bytes + bias_bytes + thread_bytes * static_cast<std::size_t>(threads);
   }
-  // Product of one slice and one block of columns: partial[columns, in] = grad_y[rows, columns]^T x[rows, in].
-  ProductShape shape(std::int64_t slice_rows, std::int64_t columns, DType type, std::int64_t in, std::int64_t out) const {
-    return {.a = type, .c = DType::float32, .m = columns, .n = in, .k = slice_rows,
-            .a_stride = round_first ? columns : out, .b_stride = in, .a_transposed = true, .add = cut.slices == 1};
+  // partial[columns, in] (+)= grad_y[rows, columns]^T x[rows, in]. A single slice adds to the gradient itself.
+  ProductShape shape(std::int64_t rows, std::int64_t columns, const LinearBackwardWeight& op, bool first) const {
+    const auto in = op.x.shape()[1];
+    return {.a = op.x.dtype(), .c = DType::float32, .m = columns, .n = in, .k = rows,
+            .a_stride = round_first ? columns : op.grad_y.shape()[1], .b_stride = in, .a_transposed = true,
+            .add = !first || cut.slices == 1};
   }
 };
 
@@ -170,14 +173,14 @@ CpuMatrixOps::SumPlan CpuMatrixOps::plan(const LinearBackwardWeight& op) const {
   SumPlan plan{.cut = cut, .partial_bytes = 0, .bias_bytes = 0, .thread_bytes = 0, .product_bytes = 0,
                .round_first = op.grad_y.dtype() != op.x.dtype()};
   if (rows == 0) return plan;
-  for (const auto slice : {cut.slice_rows < rows ? cut.slice_rows : rows, rows - (cut.slices - 1) * cut.slice_rows})
+  for (const auto depth : {std::min(rows, SumCut::kDepth), (rows - 1) % SumCut::kDepth + 1})
     for (const auto columns : {cut.columns, out - (cut.blocks - 1) * cut.columns})
-      plan.product_bytes =
-          std::max(plan.product_bytes, line(products_.needs(plan.shape(slice, columns, op.x.dtype(), in, out)).scratch_bytes));
+      for (const bool first : {true, false})
+        plan.product_bytes = std::max(plan.product_bytes, line(products_.needs(plan.shape(depth, columns, op, first)).scratch_bytes));
   if (cut.slices > 1) plan.partial_bytes = ScratchCursor::bytes_of<float>(cut.slices * out * in);
   plan.bias_bytes = ScratchCursor::bytes_of<float>(cut.slices * out);
   plan.thread_bytes = plan.product_bytes + ScratchCursor::bytes_of<float>(cut.columns);
-  if (plan.round_first) plan.thread_bytes += ScratchCursor::bytes_of<std::uint16_t>(cut.slice_rows * cut.columns);
+  if (plan.round_first) plan.thread_bytes += ScratchCursor::bytes_of<std::uint16_t>(SumCut::kDepth * cut.columns);
   return plan;
 }
 
@@ -199,16 +202,19 @@ void CpuMatrixOps::launch(const LinearBackwardWeight& op) {
     ScratchCursor cursor(memory + made.partial_bytes + made.bias_bytes + static_cast<std::size_t>(thread) * made.thread_bytes);
     auto* scratch = cursor.take<std::byte>(static_cast<std::int64_t>(made.product_bytes));
     auto* buffer = cursor.take<float>(cut.columns);
-    const void* a = static_cast<const std::byte*>(op.grad_y.raw()) + (first * out + column) * size_of(op.grad_y.dtype());
-    if (made.round_first) {
-      auto* rounded = cursor.take<std::uint16_t>(cut.slice_rows * cut.columns);
-      for (auto r = first; r < last; ++r)
-        setup_.kernels.narrow(op.grad_y.data<float>() + r * out + column, rounded + (r - first) * columns, columns);
-      a = rounded;
+    auto* rounded = made.round_first ? cursor.take<std::uint16_t>(SumCut::kDepth * cut.columns) : nullptr;
+    for (auto begin = first; begin < last; begin += SumCut::kDepth) {
+      const auto end = std::min(last, begin + SumCut::kDepth);
+      const void* a = static_cast<const std::byte*>(op.grad_y.raw()) + (begin * out + column) * size_of(op.grad_y.dtype());
+      if (made.round_first) {
+        for (auto r = begin; r < end; ++r)
+          setup_.kernels.narrow(op.grad_y.data<float>() + r * out + column, rounded + (r - begin) * columns, columns);
+        a = rounded;
+      }
+      products_.multiply(made.shape(end - begin, columns, op, begin == first), a,
+                         static_cast<const std::byte*>(op.x.raw()) + begin * in * size_of(op.x.dtype()), nullptr,
+                         partial + (slice * out + column) * in, scratch);
     }
-    products_.multiply(made.shape(last - first, columns, op.x.dtype(), in, out), a,
-                       static_cast<const std::byte*>(op.x.raw()) + first * in * size_of(op.x.dtype()), nullptr,
-                       partial + (slice * out + column) * in, scratch);
     if (!op.grad_bias.present()) return;
     float* sums = biases + slice * out + column;
     std::fill_n(sums, columns, 0.0F);

@@ -33,10 +33,9 @@ class CpuNormOps : public NormOps {
   std::size_t scratch_bytes(const AdaptiveNormForward& op) const override { return row_buffers(op.x.shape()[1]); }
   std::size_t scratch_bytes(const AdaptiveNormBackward& op) const override { return row_buffers(op.sum.shape()[1]); }
 
-  float* buffers(std::string_view name, std::size_t bytes, std::int64_t width, int thread) const {
-    auto* scratch = static_cast<std::byte*>(context().scratch_for(name, bytes));
-    return reinterpret_cast<float*>(scratch + static_cast<std::size_t>(thread) *
-                                                  ScratchCursor::bytes_of<float>(kBuffers * width));
+  static float* row_buffer(void* scratch, std::int64_t width, int thread) {
+    return reinterpret_cast<float*>(static_cast<std::byte*>(scratch) +
+                                    static_cast<std::size_t>(thread) * ScratchCursor::bytes_of<float>(kBuffers * width));
   }
 
   void launch(const NormForward& op) override;
@@ -49,12 +48,12 @@ class CpuNormOps : public NormOps {
 
 void CpuNormOps::launch(const NormForward& op) {
   const auto rows = op.x.shape()[0], width = op.x.shape()[1];
-  const auto bytes = scratch_bytes(op);
+  auto* scratch = context().scratch_for("NormForward", scratch_bytes(op));
   const auto& kernels = setup_.kernels;
   const Reader x(op.x, kernels), delta(op.delta, kernels), gain(op.gain, kernels), bias(op.bias, kernels);
   const Writer sum(op.sum, kernels), y(op.y, kernels);
   parallel_rows(setup_.threads, rows, kRowBlock, [&](std::int64_t first, std::int64_t last, int thread) {
-    float* buffer = buffers("NormForward", bytes, width, thread);
+    float* buffer = row_buffer(scratch, width, thread);
     NormRow row{.gain = gain.read(0, width, buffer), .bias = bias.read(0, width, buffer + width), .gain_offset = 0.0F,
                 .epsilon = op.epsilon, .width = width, .round_sum = sum.rounds()};
     for (std::int64_t r = first; r < last; ++r) {
@@ -73,14 +72,13 @@ void CpuNormOps::launch(const NormForward& op) {
 
 void CpuNormOps::launch(const NormBackward& op) {
   const auto rows = op.sum.shape()[0], width = op.sum.shape()[1], blocks = ceil_div(rows, kRowBlock);
-  const auto bytes = scratch_bytes(op);
+  auto* scratch = context().scratch_for("NormBackward", scratch_bytes(op));
   const auto& kernels = setup_.kernels;
   const Reader grad_y(op.grad_y, kernels), sum(op.sum, kernels), gain(op.gain, kernels), grad_sum(op.grad_sum, kernels);
   const Writer grad_x(op.grad_x, kernels);
-  auto* partial = reinterpret_cast<float*>(static_cast<std::byte*>(context().scratch_for("NormBackward", bytes)) +
-                                           row_buffers(width));
+  auto* partial = reinterpret_cast<float*>(static_cast<std::byte*>(scratch) + row_buffers(width));
   parallel_rows(setup_.threads, rows, kRowBlock, [&](std::int64_t first, std::int64_t last, int thread) {
-    float* buffer = buffers("NormBackward", bytes, width, thread);
+    float* buffer = row_buffer(scratch, width, thread);
     float* block = partial + first / kRowBlock * 2 * width;
     std::fill_n(block, 2 * width, 0.0F);
     NormRowBackward row{.gain = gain.read(0, width, buffer), .grad_gain = block, .grad_bias = block + width, .width = width};
@@ -105,7 +103,7 @@ void CpuNormOps::launch(const NormBackward& op) {
 
 void CpuNormOps::launch(const AdaptiveNormForward& op) {
   const auto rows = op.x.shape()[0], width = op.x.shape()[1];
-  const auto bytes = scratch_bytes(op);
+  auto* scratch = context().scratch_for("AdaptiveNormForward", scratch_bytes(op));
   const auto& kernels = setup_.kernels;
   const auto* sequences = op.row_sequence.data<std::int32_t>();
   const Reader x(op.x, kernels), delta(op.delta, kernels);
@@ -113,7 +111,7 @@ void CpuNormOps::launch(const AdaptiveNormForward& op) {
   const Chunk gate(op.gate_modulation, kernels, width, op.gate_chunk), shift(op.modulation, kernels, width, op.shift_chunk),
       scale(op.modulation, kernels, width, op.scale_chunk);
   parallel_rows(setup_.threads, rows, kRowBlock, [&](std::int64_t first, std::int64_t last, int thread) {
-    float* buffer = buffers("AdaptiveNormForward", bytes, width, thread);
+    float* buffer = row_buffer(scratch, width, thread);
     float* zeros = buffer + 7 * width;
     std::fill_n(zeros, width, 0.0F);
     NormRow row{.gain_offset = 1.0F, .epsilon = op.epsilon, .width = width, .round_sum = sum.rounds()};
@@ -141,7 +139,7 @@ void CpuNormOps::launch(const AdaptiveNormForward& op) {
 // One sequence at a time, so that the sums over its rows need no second pass; the dead rows are one more task.
 void CpuNormOps::launch(const AdaptiveNormBackward& op) {
   const auto rows = op.sum.shape()[0], width = op.sum.shape()[1], slots = op.modulation.shape()[0];
-  const auto bytes = scratch_bytes(op);
+  auto* scratch = context().scratch_for("AdaptiveNormBackward", scratch_bytes(op));
   const auto& kernels = setup_.kernels;
   const auto* offsets = op.offsets.data<std::int32_t>();
   const Reader grad_y(op.grad_y, kernels), sum(op.sum, kernels), grad_sum(op.grad_sum, kernels), delta(op.delta, kernels);
@@ -151,7 +149,7 @@ void CpuNormOps::launch(const AdaptiveNormBackward& op) {
   const auto stride = op.modulation.shape()[1];
   const bool gated = op.delta.present();
   parallel_for(setup_.threads, slots + 1, [&](std::int64_t s, int thread) {
-    float* buffer = buffers("AdaptiveNormBackward", bytes, width, thread);
+    float* buffer = row_buffer(scratch, width, thread);
     float *made_shift = buffer, *made_scale = buffer + width, *made_gate = buffer + 2 * width;
     float *gains = buffer + 3 * width, *gates = buffer + 4 * width;
     std::fill_n(buffer, 5 * width, 0.0F);

@@ -115,6 +115,7 @@ void Products::multiply(const ProductShape& shape, const void* a, const void* b,
                         void* scratch) const {
   const auto& prepared = cache_->prepared.at(shape);
   const auto& engine = cache_->engine;
+  const OneThread guard;  // some of oneDNN's products ask again when they run
   with_dnnl(shape, [&] {
     std::unordered_map<int, memory> operands{
         {DNNL_ARG_SRC, memory(prepared.a, engine, const_cast<void*>(a))},
