@@ -44,7 +44,7 @@ static inline float exp2_of(float x) {
   return x < -126.0F ? 0.0F : value;
 }
 
-// e^x: the product x log2(e) is carried in two parts, so the relative error stays near one ulp for large |x|.
+// e^x, 0 below -87.3 and infinite above 88.72: the product x log2(e) is carried in two parts, so the relative error stays near one ulp for large |x|.
 static inline float exp_of(float x) {
   const float clamped = x < -87.3F ? -87.3F : (x > 88.72F ? 88.72F : x);
   const float shifted = clamped * 1.44269504088896341F + kRound;
@@ -63,7 +63,7 @@ static inline float exp_of(float x) {
   const float low = float_of(static_cast<std::uint32_t>(half + 127) << 23U);
   const float high = float_of(static_cast<std::uint32_t>(k - half + 127) << 23U);
   const float value = p * low * high;
-  return x < -87.3F ? 0.0F : value;
+  return x < -87.3F ? 0.0F : (x > 88.72F ? __builtin_inff() : value);
 }
 
 // ln x for positive normal x. Cephes' logf: mantissa in [sqrt(1/2), sqrt(2)).
