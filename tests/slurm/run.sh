@@ -153,6 +153,25 @@ test_node_lost() {
   check "a node lost: the same weights" "$(weights whole train_nm_s)" "$(weights lost train_nm_s)"
 }
 
+# Stopped on two ranks, gone on with on one: the same data in the same order, so the same tokens.
+test_elastic() {
+  local id
+  need_mini
+  [[ -e $LSD_RUNS/whole ]] || test_interrupted
+  borrow_shards elastic
+  id=$(LSD_REQUEUE=0 submit_training elastic)
+  wait_until 60 beyond_step elastic 20
+  scancel --batch --signal=USR1 "$id"
+  wait_end "$id" 60
+  check "elastic: stopped on two ranks" "FAILED 75:0" "$(field "$id" JobState) $(field "$id" ExitCode)"
+  id=$(submit_training elastic --nodes=1)
+  wait_end "$id" 120
+  check "elastic: done on one rank" COMPLETED "$(field "$id" JobState)"
+  check_has "elastic: from a checkpoint" "going on behind step" "$PREFIX/elastic.log"
+  check "elastic: as many tokens as undisturbed" "$(last_tokens whole)" "$(last_tokens elastic)"
+}
+last_tokens() { grep '"kind":"train"' "$LSD_RUNS/$1/train_nm_s/metrics.jsonl" | tail -n 1 | sed 's/.*"step":\([0-9]*\).*"tokens":\([0-9]*\).*/\1 \2/'; }
+
 # Two slices: the first is told to stop and leaves the rest to the second, on which another job waits.
 test_slices() {
   local first second behind
@@ -218,7 +237,7 @@ make_data
 tests/slurm/cluster.sh up || exit 1
 # shellcheck source=/dev/null
 source "$PREFIX/env.sh"
-[[ $# -gt 0 ]] || set -- valid chain interrupted requeue slices failure launchers node_lost
+[[ $# -gt 0 ]] || set -- valid chain interrupted requeue elastic slices failure launchers node_lost
 for name; do
   declare -F "test_$name" >/dev/null || { echo "no test '$name'" >&2 && exit 1; }
   echo "== $name ($((SECONDS - start)) s)"
