@@ -28,7 +28,7 @@ stage() {
 
 stage "FASTA to shards: 4,000 real proteins" lsd_shard_uniref50 \
   --input.files=data_prep/sample/proteins.fasta.gz --output.folder="$out/shards" --split.valid=0.05 --split.test=0.05
-for variant in nm mlm; do
+for variant in nm tn mlm; do
   stage "Autoencoder, variant $variant" lsd_train_autoencoder --config "configs/demo/$variant.cfg" \
     --run.directory="$out/$variant" --data.shards="$out/shards"
 done
@@ -42,19 +42,21 @@ stage "Diffusion model on the frozen latents" lsd_train_diffusion --config confi
 stage "Probes: encoder and diffusion features of nm" lsd_probe --config configs/demo/probe.cfg \
   --features.autoencoder="$out/nm" --features.diffusion="$out/diffusion_nm" --run.directory="$out/probes_nm" \
   --sweep.representations=encoder,diffusion --sweep.times=0,0.3,0.7
-stage "Probes: encoder features of mlm" lsd_probe --config configs/demo/probe.cfg \
-  --features.autoencoder="$out/mlm" --run.directory="$out/probes_mlm"
+for variant in tn mlm; do
+  stage "Probes: encoder features of $variant" lsd_probe --config configs/demo/probe.cfg \
+    --features.autoencoder="$out/$variant" --run.directory="$out/probes_$variant" --sweep.baselines=false
+done
 printf '\n== Report\n'
-"$bin/lsd_report" --quiet --results="$out/probes_nm,$out/probes_mlm" \
-  --runs="$out/nm,$out/mlm,$out/diffusion_nm" --directory="$out/report"
+"$bin/lsd_report" --quiet --results="$out/probes_nm,$out/probes_tn,$out/probes_mlm" \
+  --runs="$out/nm,$out/tn,$out/mlm,$out/diffusion_nm" --directory="$out/report"
 cat "$out/report/report.md"
 cat <<TEXT
 
 Done in $((SECONDS - started)) s. A model this small, trained this briefly, shows that every stage works, not what the method can do.
 Everything is in $out/:
   shards/                      tokenised proteins (docs/formats/shards.md)
-  nm/ mlm/ diffusion_nm/       runs: config.cfg, metrics.jsonl, checkpoints/ (docs/formats/checkpoints.md)
+  nm/ tn/ mlm/ diffusion_nm/   runs: config.cfg, metrics.jsonl, checkpoints/ (docs/formats/checkpoints.md)
   latents_train/ latents_valid/  latents of nm (docs/formats/embeddings.md)
-  probes_nm/ probes_mlm/       one JSON file per probe (docs/formats/probe_results.md)
+  probes_nm/ probes_tn/ probes_mlm/  one JSON file per probe (docs/formats/probe_results.md)
   report/                      report.md, report.json, figures
 TEXT

@@ -53,9 +53,7 @@ class TaskParser {
   }
 
  private:
-  [[noreturn]] void fail(std::string_view what) const {
-    throw DataError(fmt::format("{}:{}: {}", name_, line_, what));
-  }
+  [[noreturn]] void fail(std::string_view what) const { throw DataError(fmt::format("{}:{}: {}", name_, line_, what)); }
 
   void read_header(std::string_view line) {
     if (line == kPairHeader) {
@@ -107,7 +105,8 @@ class TaskParser {
     if (field.empty()) fail("the label is missing");
     double value = 0.0;
     const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), value);
-    if (error == std::errc::result_out_of_range) fail(fmt::format("label `{}` does not fit a number", field.substr(0, 40)));
+    if (error == std::errc::result_out_of_range)
+      fail(fmt::format("label `{}` does not fit a number", field.substr(0, 40)));
     if (error != std::errc{} || end != field.data() + field.size()) {
       fail(fmt::format("label `{}` is not a number", field.substr(0, 40)));
     }
@@ -143,9 +142,10 @@ class TaskParser {
     auto& seen = seen_in_[static_cast<std::size_t>(sequence)];
     if (seen.split == split || seen.shared) return;
     if (!options_.allow_shared_sequences) {
-      fail(fmt::format("this sequence stands in split {} and, in line {}, in split {}: the test would see training data. "
-                       "Remove one, or set task.allow_shared_sequences=true if the data set is official",
-                       name_of(split), seen.line, name_of(seen.split)));
+      fail(fmt::format(
+          "this sequence stands in split {} and, in line {}, in split {}: the test would see training data. "
+          "Remove one, or set task.allow_shared_sequences=true if the data set is official",
+          name_of(split), seen.line, name_of(seen.split)));
     }
     seen.shared = true;
     ++task_.shared_sequences;
@@ -173,7 +173,8 @@ class TaskParser {
     if (line_ == 0) throw DataError(fmt::format("{}: the file is empty", name_));
     for (const auto split : {TaskSplit::train, TaskSplit::valid, TaskSplit::test}) {
       if (task_.rows_of(split).empty()) {
-        throw DataError(fmt::format("{}: no row of split {}: a probe needs train, valid and test", name_, name_of(split)));
+        throw DataError(
+            fmt::format("{}: no row of split {}: a probe needs train, valid and test", name_, name_of(split)));
       }
     }
     if (task_.kind == TaskKind::binary) task_.classes = 2;
@@ -209,18 +210,24 @@ TaskKind task_kind_from_name(std::string_view name) {
 
 std::string_view name_of(TaskKind kind) {
   switch (kind) {
-    case TaskKind::regression: return "regression";
-    case TaskKind::binary: return "binary";
-    case TaskKind::classes: return "classes";
+    case TaskKind::regression:
+      return "regression";
+    case TaskKind::binary:
+      return "binary";
+    case TaskKind::classes:
+      return "classes";
   }
   return "";
 }
 
 std::string_view name_of(TaskSplit split) {
   switch (split) {
-    case TaskSplit::train: return "train";
-    case TaskSplit::valid: return "valid";
-    case TaskSplit::test: return "test";
+    case TaskSplit::train:
+      return "train";
+    case TaskSplit::valid:
+      return "valid";
+    case TaskSplit::test:
+      return "test";
   }
   return "";
 }

@@ -10,9 +10,12 @@ namespace lsd::io {
 
 std::string_view name_of(EmbeddingKind kind) {
   switch (kind) {
-    case EmbeddingKind::residues: return "residues";
-    case EmbeddingKind::means: return "means";
-    case EmbeddingKind::moments: return "moments";
+    case EmbeddingKind::residues:
+      return "residues";
+    case EmbeddingKind::means:
+      return "means";
+    case EmbeddingKind::moments:
+      return "moments";
   }
   return "";
 }
@@ -54,7 +57,7 @@ void EmbeddingMoments::add(const EmbeddingMoments& other) {
 
 namespace {
 
-std::int64_t sum_of(const EmbeddingManifest& manifest, std::int64_t EmbeddingPart::* field) {
+std::int64_t sum_of(const EmbeddingManifest& manifest, std::int64_t EmbeddingPart::*field) {
   std::int64_t sum = 0;
   for (const auto& part : manifest.parts) sum += part.*field;
   return sum;
@@ -62,10 +65,18 @@ std::int64_t sum_of(const EmbeddingManifest& manifest, std::int64_t EmbeddingPar
 
 }  // namespace
 
-std::int64_t EmbeddingManifest::records() const { return sum_of(*this, &EmbeddingPart::records); }
-std::int64_t EmbeddingManifest::tokens() const { return sum_of(*this, &EmbeddingPart::tokens); }
-std::int64_t EmbeddingManifest::residues() const { return sum_of(*this, &EmbeddingPart::residues); }
-std::int64_t EmbeddingManifest::overflows() const { return sum_of(*this, &EmbeddingPart::overflows); }
+std::int64_t EmbeddingManifest::records() const {
+  return sum_of(*this, &EmbeddingPart::records);
+}
+std::int64_t EmbeddingManifest::tokens() const {
+  return sum_of(*this, &EmbeddingPart::tokens);
+}
+std::int64_t EmbeddingManifest::residues() const {
+  return sum_of(*this, &EmbeddingPart::residues);
+}
+std::int64_t EmbeddingManifest::overflows() const {
+  return sum_of(*this, &EmbeddingPart::overflows);
+}
 
 std::string embedding_part_name(std::int64_t index, std::int64_t count) {
   return fmt::format("part-{:05}-of-{:05}.h5", index, count);

@@ -51,8 +51,9 @@ EmbeddingIdentity identity_from(const Json& json) {
 }
 
 Json part_json(const EmbeddingPart& part) {
-  return {{"name", part.name},         {"first_record", part.first_record}, {"records", part.records},
-          {"tokens", part.tokens},     {"residues", part.residues},         {"overflows", part.overflows},
+  return {{"name", part.name},         {"first_record", part.first_record},
+          {"records", part.records},   {"tokens", part.tokens},
+          {"residues", part.residues}, {"overflows", part.overflows},
           {"bytes", part.bytes},       {"checksum", checksum_hex(part.checksum)}};
 }
 
@@ -119,8 +120,10 @@ void write_embedding_manifest(const std::filesystem::path& folder, const Embeddi
 EmbeddingManifest read_embedding_manifest(const std::filesystem::path& folder) {
   const auto path = folder / kManifest;
   if (!std::filesystem::exists(path)) {
-    throw DataError(fmt::format("{} is missing: this is no finished dump of latents. Run lsd_dump_latents again; it goes on "
-                                "where it stopped", path.string()));
+    throw DataError(
+        fmt::format("{} is missing: this is no finished dump of latents. Run lsd_dump_latents again; it goes on "
+                    "where it stopped",
+                    path.string()));
   }
   return with_context("while reading " + path.string(), [&] {
     try {
@@ -131,6 +134,8 @@ EmbeddingManifest read_embedding_manifest(const std::filesystem::path& folder) {
   });
 }
 
-bool has_embedding_manifest(const std::filesystem::path& folder) { return std::filesystem::exists(folder / kManifest); }
+bool has_embedding_manifest(const std::filesystem::path& folder) {
+  return std::filesystem::exists(folder / kManifest);
+}
 
 }  // namespace lsd::io

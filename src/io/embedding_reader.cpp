@@ -31,9 +31,9 @@ struct CheckedRows {
       const auto size = std::min<std::size_t>(kEmbeddingBlockBytes, bytes.size() - first);
       const auto found = checksum64(bytes.subspan(first, size));
       if (found != sums[block]) {
-        throw DataError(fmt::format("{}: block {} of the table '{}' (its bytes {} to {}) is damaged: checksum {}, stored {}; {}",
-                                    file.string(), block, name, first, first + size - 1, checksum_hex(found),
-                                    checksum_hex(sums[block]), kAdvice));
+        throw DataError(fmt::format(
+            "{}: block {} of the table '{}' (its bytes {} to {}) is damaged: checksum {}, stored {}; {}", file.string(),
+            block, name, first, first + size - 1, checksum_hex(found), checksum_hex(sums[block]), kAdvice));
       }
       intact[block].store(true, std::memory_order_relaxed);
     }
@@ -61,7 +61,8 @@ struct EmbeddingPartReader::State {
   std::span<const std::byte> map(const TablePlace& place, const std::string& name) const {
     const auto available = file.bytes().size();
     if (place.offset_bytes > available || place.size > (available - place.offset_bytes) / place.element_bytes) {
-      throw DataError(fmt::format("the table '{}' reaches beyond the end of the file: it was cut short; {}", name, kAdvice));
+      throw DataError(
+          fmt::format("the table '{}' reaches beyond the end of the file: it was cut short; {}", name, kAdvice));
     }
     return file.bytes().subspan(place.offset_bytes, place.size * place.element_bytes);
   }
@@ -78,14 +79,16 @@ struct EmbeddingPartReader::State {
     const auto bytes = map(place, name);
     const auto sums = as<std::uint64_t>(map(find_table(checksums, name, H5T_STD_U64LE), name), name);
     const std::size_t blocks = (bytes.size() + kEmbeddingBlockBytes - 1) / kEmbeddingBlockBytes;
-    if (sums.size() != blocks) throw DataError(fmt::format("the checksums of '{}' do not fit its size; {}", name, kAdvice));
+    if (sums.size() != blocks)
+      throw DataError(fmt::format("the checksums of '{}' do not fit its size; {}", name, kAdvice));
     all_sums.add(std::as_bytes(sums));
     tables.push_back({name, bytes, sums, std::make_unique<std::atomic<bool>[]>(blocks)});
     return bytes;
   }
   // Small tables are compared with their checksums at once.
   template <class T>
-  std::span<const T> open_checked(const Hdf5Handle& root, const Hdf5Handle& checksums, const std::string& name, hid_t type) {
+  std::span<const T> open_checked(const Hdf5Handle& root, const Hdf5Handle& checksums, const std::string& name,
+                                  hid_t type) {
     const auto bytes = open(checksums, find_table(root, name, type), name);
     tables.back().verify(0, bytes.size(), path);
     return as<T>(bytes, name);
@@ -96,8 +99,9 @@ struct EmbeddingPartReader::State {
     if (format != kEmbeddingFormat) throw DataError(fmt::format("it is of the kind '{}', not embeddings", format));
     const auto version = read_integer_attribute(root, "version");
     if (version != kEmbeddingVersion) {
-      throw DataError(fmt::format("it has format version {}, this program reads version {}: dump again with this program",
-                                  version, kEmbeddingVersion));
+      throw DataError(
+          fmt::format("it has format version {}, this program reads version {}: dump again with this program", version,
+                      kEmbeddingVersion));
     }
     if (read_integer_attribute(root, "block_bytes") != kEmbeddingBlockBytes) {
       throw DataError("its checksum blocks have another size than this version writes");
@@ -138,10 +142,11 @@ struct EmbeddingPartReader::State {
 
   void check_sizes(std::size_t counts, std::size_t means, std::size_t squares, std::size_t overflows) const {
     const auto records = static_cast<std::size_t>(entry.records);
-    const bool fit = offsets.size() == records + 1 && id_offsets.size() == records + 1 && counts == 1 && overflows == 1 &&
-                     means == static_cast<std::size_t>(width) && squares == means && offsets.front() == 0 &&
-                     offsets.back() == static_cast<std::uint64_t>(entry.tokens) && id_offsets.back() == id_bytes.size() &&
-                     std::is_sorted(offsets.begin(), offsets.end()) && std::is_sorted(id_offsets.begin(), id_offsets.end());
+    const bool fit = offsets.size() == records + 1 && id_offsets.size() == records + 1 && counts == 1 &&
+                     overflows == 1 && means == static_cast<std::size_t>(width) && squares == means &&
+                     offsets.front() == 0 && offsets.back() == static_cast<std::uint64_t>(entry.tokens) &&
+                     id_offsets.back() == id_bytes.size() && std::is_sorted(offsets.begin(), offsets.end()) &&
+                     std::is_sorted(id_offsets.begin(), id_offsets.end());
     if (!fit) throw DataError(fmt::format("its tables contradict each other in size: it is damaged; {}", kAdvice));
   }
 };
@@ -162,10 +167,18 @@ EmbeddingPartReader::EmbeddingPartReader(const std::filesystem::path& file) {
 EmbeddingPartReader::~EmbeddingPartReader() = default;
 EmbeddingPartReader::EmbeddingPartReader(EmbeddingPartReader&&) noexcept = default;
 
-const EmbeddingPart& EmbeddingPartReader::entry() const { return state_->entry; }
-const std::string& EmbeddingPartReader::fingerprint() const { return state_->fingerprint; }
-const EmbeddingMoments& EmbeddingPartReader::moments() const { return state_->moments; }
-std::span<const std::uint64_t> EmbeddingPartReader::offsets() const { return state_->offsets; }
+const EmbeddingPart& EmbeddingPartReader::entry() const {
+  return state_->entry;
+}
+const std::string& EmbeddingPartReader::fingerprint() const {
+  return state_->fingerprint;
+}
+const EmbeddingMoments& EmbeddingPartReader::moments() const {
+  return state_->moments;
+}
+std::span<const std::uint64_t> EmbeddingPartReader::offsets() const {
+  return state_->offsets;
+}
 
 std::string_view EmbeddingPartReader::id(std::int64_t record) const {
   const auto i = static_cast<std::size_t>(record);
@@ -196,8 +209,10 @@ EmbeddingReader::EmbeddingReader(const std::filesystem::path& folder) : manifest
     const auto& found = parts_.back().entry();
     if (parts_.back().fingerprint() != fingerprint || found.checksum != entry.checksum || found.bytes != entry.bytes ||
         found.records != entry.records || found.first_record != entry.first_record) {
-      throw DataError(fmt::format("{}: it is not the file that the manifest beside it lists (another dump's, or changed "
-                                  "since); {}", (folder / entry.name).string(), kAdvice));
+      throw DataError(
+          fmt::format("{}: it is not the file that the manifest beside it lists (another dump's, or changed "
+                      "since); {}",
+                      (folder / entry.name).string(), kAdvice));
     }
   }
 }
@@ -222,7 +237,8 @@ std::string_view EmbeddingReader::id(std::int64_t record) const {
 std::int64_t EmbeddingReader::tokens(std::int64_t record) const {
   std::int64_t within = 0;
   const auto offsets = part_of(record, within).offsets();
-  return static_cast<std::int64_t>(offsets[static_cast<std::size_t>(within) + 1] - offsets[static_cast<std::size_t>(within)]);
+  return static_cast<std::int64_t>(offsets[static_cast<std::size_t>(within) + 1] -
+                                   offsets[static_cast<std::size_t>(within)]);
 }
 
 std::span<const std::byte> EmbeddingReader::rows(std::int64_t record, std::int64_t first, std::int64_t count) const {

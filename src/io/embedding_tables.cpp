@@ -9,9 +9,12 @@ namespace lsd::io {
 
 std::string rows_table(EmbeddingKind kind) {
   switch (kind) {
-    case EmbeddingKind::residues: return kLatentsTable;
-    case EmbeddingKind::means: return kMeansTable;
-    case EmbeddingKind::moments: return {};
+    case EmbeddingKind::residues:
+      return kLatentsTable;
+    case EmbeddingKind::means:
+      return kMeansTable;
+    case EmbeddingKind::moments:
+      return {};
   }
   return {};
 }
@@ -55,8 +58,8 @@ void write_matrix_rows(const Hdf5Handle& matrix, const Hdf5Handle& type, std::ui
   check_hdf5(H5Dwrite(matrix.get(), type.get(), memory_space.get(), file_space.get(), H5P_DEFAULT, data), "write rows");
 }
 
-TablePlace find_matrix(const Hdf5Handle& parent, const std::string& name, const std::string& element, std::uint64_t rows,
-                       std::uint64_t columns) {
+TablePlace find_matrix(const Hdf5Handle& parent, const std::string& name, const std::string& element,
+                       std::uint64_t rows, std::uint64_t columns) {
   const auto lock = lock_hdf5();
   const hid_t id = H5Dopen2(parent.get(), name.c_str(), H5P_DEFAULT);
   if (id < 0) throw DataError(fmt::format("the table '{}' is missing or damaged", name));
@@ -69,7 +72,8 @@ TablePlace find_matrix(const Hdf5Handle& parent, const std::string& name, const 
                     H5Sget_simple_extent_dims(space.get(), extent.data(), nullptr) == 2 && extent[0] == rows &&
                     extent[1] == columns && H5Tequal(type.get(), float_type(element).get()) > 0;
   if (!fits) {
-    throw DataError(fmt::format("the table '{}' is not {} [{}, {}], as its file's head promises", name, element, rows, columns));
+    throw DataError(
+        fmt::format("the table '{}' is not {} [{}, {}], as its file's head promises", name, element, rows, columns));
   }
   if (H5Pget_layout(creation.get()) != H5D_CONTIGUOUS) {
     throw DataError(fmt::format("the table '{}' is not stored contiguously, so it cannot be mapped", name));

@@ -31,8 +31,9 @@ Hdf5Handle create_matrix(const Hdf5Handle& parent, const std::string& name, cons
                          std::uint64_t columns);
 void write_matrix_rows(const Hdf5Handle& matrix, const Hdf5Handle& type, std::uint64_t first, std::uint64_t rows,
                        std::uint64_t columns, const void* data);
-// Where a contiguous [rows, columns] table lies; size counts elements. Throws DataError when it has another shape or type.
-TablePlace find_matrix(const Hdf5Handle& parent, const std::string& name, const std::string& element, std::uint64_t rows,
-                       std::uint64_t columns);
+// Where a contiguous [rows, columns] table lies; size counts elements. Throws DataError when it has another shape or
+// type.
+TablePlace find_matrix(const Hdf5Handle& parent, const std::string& name, const std::string& element,
+                       std::uint64_t rows, std::uint64_t columns);
 
 }  // namespace lsd::io

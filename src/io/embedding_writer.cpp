@@ -110,8 +110,8 @@ struct EmbeddingWriter::State {
       bytes += id;
       offsets.push_back(bytes.size());
     }
-    write_checked(kEmbeddingIdBytesTable, H5T_STD_U8LE, H5T_NATIVE_UINT8, std::as_bytes(std::span(bytes.data(), bytes.size())),
-                  1);
+    write_checked(kEmbeddingIdBytesTable, H5T_STD_U8LE, H5T_NATIVE_UINT8,
+                  std::as_bytes(std::span(bytes.data(), bytes.size())), 1);
     write_integers(kEmbeddingIdOffsetsTable, offsets);
   }
 };
@@ -169,7 +169,8 @@ EmbeddingPart EmbeddingWriter::finish(const EmbeddingMoments& moments, std::int6
   check(moments.mean.size() == width && moments.squared_deviations.size() == width, "moments as wide as the latents");
   return with_context("while writing " + state.path.string(), [&] {
     const auto lock = lock_hdf5();
-    if (state.identity.kind != EmbeddingKind::moments) state.write_sums(rows_table(state.identity.kind), state.row_sums.finish());
+    if (state.identity.kind != EmbeddingKind::moments)
+      state.write_sums(rows_table(state.identity.kind), state.row_sums.finish());
     const auto count = static_cast<std::uint64_t>(moments.count), lost = static_cast<std::uint64_t>(overflows);
     state.write_integers(kMomentCountTable, std::span(&count, 1));
     state.write_doubles(kMomentMeanTable, moments.mean);

@@ -45,7 +45,8 @@ FrozenEncoder::FrozenEncoder(Backend& backend, const std::filesystem::path& chec
   model_->parameters().allocate(backend, activation, false);
   const auto weights = read_trained_weights(opened, model_->parameters());
   models::set_parameters(*model_, backend, weights);
-  token_dropout_ = model_->config().variant == "mlm" && setting_or(settings, "masking.token_dropout", "false") == "true";
+  token_dropout_ =
+      model_->config().variant == "mlm" && setting_or(settings, "masking.token_dropout", "false") == "true";
   residual_ = dtype_from_name(setting_or(settings, "compute.residual", "float32"));
   fingerprint_ = checksum_hex(opened.model().checksum());
 }
@@ -54,15 +55,17 @@ std::size_t FrozenEncoder::bytes() const {
   return static_cast<std::size_t>(model_->parameters().elements() * size_of(activation_));
 }
 
-FrozenDenoiser::FrozenDenoiser(Backend& backend, const std::filesystem::path& checkpoint, const FrozenEncoder& encoder) {
+FrozenDenoiser::FrozenDenoiser(Backend& backend, const std::filesystem::path& checkpoint,
+                               const FrozenEncoder& encoder) {
   const auto opened = io::open_checkpoint_at(checkpoint);
   require_kind(opened, "model.schedule", "a diffusion model");
   const auto& settings = opened.state.config;
   const auto trained_on = opened.state.fingerprints.find("autoencoder");
   if (trained_on != opened.state.fingerprints.end() && trained_on->second != encoder.fingerprint()) {
-    throw UserError(fmt::format("{} was trained on latents of another autoencoder (fingerprint {}, the one given has {}): give "
-                                "the one that its latents came from", opened.path.string(), trained_on->second,
-                                encoder.fingerprint()));
+    throw UserError(
+        fmt::format("{} was trained on latents of another autoencoder (fingerprint {}, the one given has {}): give "
+                    "the one that its latents came from",
+                    opened.path.string(), trained_on->second, encoder.fingerprint()));
   }
   const auto moments = read_latent_moments(opened, encoder.width());
   model_ = models::build_denoiser(config_from_settings<models::DenoiserConfig>(settings, "model."), encoder.width());
@@ -144,7 +147,9 @@ ConstTensorView LatentRunner::run(const data::HostBatch& batch) {
   return state_->compute();
 }
 
-const models::Batch& LatentRunner::batch() const { return state_->device_batch.views(); }
+const models::Batch& LatentRunner::batch() const {
+  return state_->device_batch.views();
+}
 
 std::size_t LatentRunner::memory_bytes() const {
   return state_->arena.capacity_bytes() + state_->backend.planned_scratch_bytes();

@@ -178,7 +178,8 @@ TEST_F(TaskReaderTest, CountsClasses) {
   const std::string text = kHeader + "p1,MKL,0,train\np2,AA,3,valid\np3,AC,1,test\n";
   EXPECT_EQ(read_task(write(text), {.kind = TaskKind::classes}).classes, 4);
   EXPECT_EQ(read_task(write(text), {.kind = TaskKind::classes, .classes = 10}).classes, 10);
-  expect_error(kHeader + "p1,MKL,0,train\np2,AA,0,valid\np3,AC,0,test\n", "one class only", {.kind = TaskKind::classes});
+  expect_error(kHeader + "p1,MKL,0,train\np2,AA,0,valid\np3,AC,0,test\n", "one class only",
+               {.kind = TaskKind::classes});
 }
 
 }  // namespace

@@ -19,7 +19,13 @@ using lsd::testing::expect_error;
 using lsd::testing::TemporaryFolder;
 
 EmbeddingIdentity identity_of(EmbeddingKind kind, std::int64_t width, const std::string& element = "float32") {
-  return {.kind = kind, .element = element, .width = width, .specials = true, .weights = "w0", .source = "s0", .packing = "p0"};
+  return {.kind = kind,
+          .element = element,
+          .width = width,
+          .specials = true,
+          .weights = "w0",
+          .source = "s0",
+          .packing = "p0"};
 }
 
 std::vector<float> values_from(float first, std::size_t count) {
@@ -30,7 +36,8 @@ std::vector<float> values_from(float first, std::size_t count) {
 
 EmbeddingMoments moments_of(std::int64_t count, std::int64_t width, double mean) {
   const auto size = static_cast<std::size_t>(width);
-  return {.count = count, .mean = std::vector<double>(size, mean), .squared_deviations = std::vector<double>(size, 2.0)};
+  return {
+      .count = count, .mean = std::vector<double>(size, mean), .squared_deviations = std::vector<double>(size, 2.0)};
 }
 
 // Two parts of a residues dump of width 3: records of 3, 4 | 5 rows.
@@ -45,7 +52,8 @@ EmbeddingManifest write_small_dump(const std::filesystem::path& folder) {
     manifest.parts.push_back(writer.finish(moments_of(3, 3, 1.0), 0));
     manifest.moments.add(moments_of(3, 3, 1.0));
   }
-  EmbeddingWriter writer(folder, identity, {.index = 1, .count = 2, .first_record = 2, .offsets = {0, 5}, .ids = {"c|x"}, .residues = 3});
+  EmbeddingWriter writer(folder, identity,
+                         {.index = 1, .count = 2, .first_record = 2, .offsets = {0, 5}, .ids = {"c|x"}, .residues = 3});
   const auto rows = values_from(100, 15);
   writer.append(std::as_bytes(std::span(rows)));
   manifest.parts.push_back(writer.finish(moments_of(1, 3, 5.0), 2));
@@ -110,16 +118,22 @@ TEST(Embeddings, Float16RowsAreIeeeHalves) {
   const std::vector<std::uint16_t> halves = {0x3C00, 0xC000, 0x7C00, 0x0001};  // 1, -2, infinity, 2^-24
   writer.append(std::as_bytes(std::span(halves)));
   const auto part = writer.finish(moments_of(2, 2, 0.0), 1);
-  const auto code = "import h5py, numpy, sys; x = h5py.File(sys.argv[1])['latents'][:]; assert x.dtype == numpy.float16; "
-                    "assert x.tolist() == [[1.0, -2.0], [float('inf'), 2.0 ** -24]], x";
-  EXPECT_EQ(std::system((std::string(LSD_PYTHON) + " -c \"" + code + "\" " + (folder / part.name).string()).c_str()), 0);
+  const auto code =
+      "import h5py, numpy, sys; x = h5py.File(sys.argv[1])['latents'][:]; assert x.dtype == numpy.float16; "
+      "assert x.tolist() == [[1.0, -2.0], [float('inf'), 2.0 ** -24]], x";
+  EXPECT_EQ(std::system((std::string(LSD_PYTHON) + " -c \"" + code + "\" " + (folder / part.name).string()).c_str()),
+            0);
 }
 
 TEST(Embeddings, AWriterThatDoesNotFinishLeavesNothing) {
   const TemporaryFolder folder;
-  { EmbeddingWriter writer(folder.path(), identity_of(EmbeddingKind::means, 2), {.count = 1, .offsets = {0, 3}, .ids = {"a"}}); }
+  {
+    EmbeddingWriter writer(folder.path(), identity_of(EmbeddingKind::means, 2),
+                           {.count = 1, .offsets = {0, 3}, .ids = {"a"}});
+  }
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
-  EmbeddingWriter writer(folder.path(), identity_of(EmbeddingKind::means, 2), {.count = 1, .offsets = {0, 3}, .ids = {"a"}});
+  EmbeddingWriter writer(folder.path(), identity_of(EmbeddingKind::means, 2),
+                         {.count = 1, .offsets = {0, 3}, .ids = {"a"}});
   EXPECT_THROW(writer.finish(moments_of(1, 2, 0.0), 0), InternalError);
   const auto two_rows = values_from(0, 4);
   EXPECT_THROW(writer.append(std::as_bytes(std::span(two_rows))), InternalError);
@@ -165,7 +179,8 @@ TEST(Embeddings, ADamagedBlockIsFoundWhenItIsRead) {
 
   const EmbeddingReader reader(folder.path());
   EXPECT_EQ(value_at(reader.rows(0, 0, 2000), 0), 0.5F);
-  expect_error<DataError>([&] { reader.rows(0, 2050, 1); }, {file.string(), "block 2", "latents", "run lsd_dump_latents again"});
+  expect_error<DataError>([&] { reader.rows(0, 2050, 1); },
+                          {file.string(), "block 2", "latents", "run lsd_dump_latents again"});
   expect_error<DataError>([&] { reader.verify(); }, {"block 2"});
 }
 
@@ -182,7 +197,8 @@ TEST(Embeddings, RefusesDamagedAndForeignFiles) {
   std::filesystem::remove(part);
   expect_error<DataError>([&] { EmbeddingReader reader(folder.path()); }, {part.string(), "missing"});
   std::filesystem::copy_file(other, part);
-  expect_error<DataError>([&] { EmbeddingReader reader(folder.path()); }, {part.string(), "not the file that the manifest"});
+  expect_error<DataError>([&] { EmbeddingReader reader(folder.path()); },
+                          {part.string(), "not the file that the manifest"});
   for (const std::int64_t from_end : {1, 200, 2000, 3000}) {
     std::ofstream(part, std::ios::binary) << good;
     flip_byte(part, from_end);

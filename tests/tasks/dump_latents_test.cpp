@@ -169,7 +169,8 @@ TEST_F(DumpLatentsTest, ASecondRunFillsOnlyTheGaps) {
 
 TEST_F(DumpLatentsTest, AStoppedRunIsResumable) {
   const auto chosen = config("residues", "out");
-  const auto outcome = run_on_ranks(2, [&](Runtime& runtime) { return dump_latents(chosen, runtime); }, true);
+  const auto outcome = run_on_ranks(
+      2, [&](Runtime& runtime) { return dump_latents(chosen, runtime); }, true);
   EXPECT_EQ(outcome, Outcome::stopped);
   EXPECT_TRUE(std::filesystem::exists(folder_ / "out/STOPPED"));
   EXPECT_FALSE(std::filesystem::exists(folder_ / "out/manifest.json"));
@@ -193,7 +194,8 @@ TEST_F(DumpLatentsTest, HalvesAreRoundedAndOverflowsCounted) {
 }
 
 TEST_F(DumpLatentsTest, ReadsTaskTables) {
-  std::ofstream(folder_ / "t.csv") << "id,sequence_a,sequence_b,label,split\na,MKL,AAA,1,train\nb,AAA,GG,0,valid\nc,MKL,W,0,test\n";
+  std::ofstream(folder_ / "t.csv")
+      << "id,sequence_a,sequence_b,label,split\na,MKL,AAA,1,train\nb,AAA,GG,0,valid\nc,MKL,W,0,test\n";
   auto chosen = config("means", "out");
   chosen.input.fasta.clear();
   chosen.input.task = (folder_ / "t.csv").string();

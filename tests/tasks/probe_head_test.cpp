@@ -19,7 +19,8 @@ float draw(std::uint32_t element, std::uint64_t visit) {
 
 DenseLayer random_layer(std::int64_t inputs, std::int64_t outputs, std::uint64_t visit) {
   DenseLayer layer{.inputs = inputs, .outputs = outputs};
-  for (std::int64_t i = 0; i < inputs * outputs; ++i) layer.weight.push_back(draw(static_cast<std::uint32_t>(i), visit));
+  for (std::int64_t i = 0; i < inputs * outputs; ++i)
+    layer.weight.push_back(draw(static_cast<std::uint32_t>(i), visit));
   for (std::int64_t i = 0; i < outputs; ++i) layer.bias.push_back(draw(static_cast<std::uint32_t>(i), visit + 100));
   return layer;
 }
@@ -85,7 +86,8 @@ LabelledRows make_rows(std::int64_t rows, std::uint64_t visit, data::TaskKind ki
 TEST(ProbeHead, MlpLearnsWhatALinearHeadCannot) {
   const auto kind = data::TaskKind::binary;
   const auto train = make_rows(800, 11, kind), valid = make_rows(200, 12, kind), test = make_rows(400, 13, kind);
-  const HeadOptions mlp = {.kind = "mlp", .hidden = 32, .epochs = 60, .patience = 60, .batch = 32, .learning_rate = 1e-2};
+  const HeadOptions mlp = {
+      .kind = "mlp", .hidden = 32, .epochs = 60, .patience = 60, .batch = 32, .learning_rate = 1e-2};
   HeadOptions linear = mlp;
   linear.kind = "linear";
   const auto score = [&](const HeadOptions& options) {
@@ -98,8 +100,8 @@ TEST(ProbeHead, MlpLearnsWhatALinearHeadCannot) {
 TEST(ProbeHead, RegressionReturnsLabelUnits) {
   const auto kind = data::TaskKind::regression;
   const auto train = make_rows(500, 11, kind), valid = make_rows(100, 12, kind), test = make_rows(100, 13, kind);
-  const auto head = train_head(kind, 0, train, valid, {.kind = "linear", .epochs = 200, .patience = 200, .batch = 32,
-                                                       .learning_rate = 1e-2});
+  const auto head = train_head(kind, 0, train, valid,
+                               {.kind = "linear", .epochs = 200, .patience = 200, .batch = 32, .learning_rate = 1e-2});
   const auto outputs = head_outputs(head, test.features);
   for (std::size_t i = 0; i < outputs.size(); ++i) EXPECT_NEAR(outputs[i], test.labels[i], 0.25);
   EXPECT_EQ(head.feature_scale[5], 0.0F);

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "lsd/core/atomic_file.h"
+#include "lsd/core/config.h"
 #include "lsd/core/error.h"
 #include "probe/probe_evaluation_internal.h"
 #include "support/expect_error.h"
@@ -113,7 +114,8 @@ TEST_F(ProbeTest, ResultsAreTheSameAgainAndForAnyNumberOfRanks) {
 TEST_F(ProbeTest, FinishedResultsAreSkippedAndMissingOnesMade) {
   run(config("out"));
   const auto all = results("out");
-  const auto lost = folder_ / "out/w.nm.encoder.t0.linear.seed1.json", kept = folder_ / "out/w.nm.encoder.t0.mlp.seed1.json";
+  const auto lost = folder_ / "out/w.nm.encoder.t0.linear.seed1.json",
+             kept = folder_ / "out/w.nm.encoder.t0.mlp.seed1.json";
   std::filesystem::remove(lost);
   const auto time = std::filesystem::last_write_time(kept);
   run(config("out"), 2);
@@ -145,10 +147,32 @@ TEST_F(ProbeTest, PairsGetBothMeans) {
 
 TEST_F(ProbeTest, StopsBetweenResults) {
   const auto chosen = config("out");
-  EXPECT_EQ(run_on_ranks(2, [&](Runtime& runtime) { return probe(chosen, runtime); }, true), Outcome::stopped);
+  EXPECT_EQ(run_on_ranks(
+                2, [&](Runtime& runtime) { return probe(chosen, runtime); }, true),
+            Outcome::stopped);
   EXPECT_TRUE(std::filesystem::exists(folder_ / "out/STOPPED"));
   run(chosen);
   EXPECT_EQ(results("out").size(), 17U);
+}
+
+TEST(ShippedProbeConfigs, FitTheirPrograms) {
+  const auto configs = std::filesystem::path(LSD_TESTS_FOLDER).parent_path() / "configs";
+  std::map<std::string, std::string> kinds;
+  for (const auto& entry : std::filesystem::directory_iterator(configs)) {
+    if (!entry.path().filename().string().starts_with("probe_")) continue;
+    const auto config = load_config<ProbeConfig>({entry.path()}, {"run.directory=out", "features.autoencoder=nm"});
+    kinds[config.task.name] = config.task.kind;
+    EXPECT_GE(config.sweep.seeds.size(), 3U);
+    EXPECT_EQ(config.sweep.times, (std::vector<double>{0, 0.15, 0.3, 0.5, 0.7}));
+  }
+  const std::map<std::string, std::string> wanted = {{"deeploc10", "classes"},
+                                                     {"deeploc2", "binary"},
+                                                     {"human_ppi", "binary"},
+                                                     {"metal_ion_binding", "binary"},
+                                                     {"thermostability", "regression"}};
+  EXPECT_EQ(kinds, wanted);
+  EXPECT_EQ(load_config<ProbeConfig>({configs / "demo/probe.cfg"}).task.classes, 10);
+  EXPECT_EQ(load_config<DumpLatentsConfig>({configs / "demo/dump.cfg"}).output.mode, "residues");
 }
 
 TEST(ProbeFeatures, CompositionByHand) {
@@ -189,7 +213,8 @@ TEST(ProbeFeatures, MeanBaselineOfARegression) {
 
 TEST(ProbeResults, AreReadBackAndDamageIsTold) {
   const testing::TemporaryFolder folder;
-  ProbeResult result{.task = "t", .kind = "binary", .model = "nm", .representation = "eps", .time = 0.15, .head = "mlp", .seed = 3};
+  ProbeResult result{
+      .task = "t", .kind = "binary", .model = "nm", .representation = "eps", .time = 0.15, .head = "mlp", .seed = 3};
   result.metric = "accuracy";
   result.test = {{"auc", std::nullopt}, {"accuracy", 0.5}};
   result.interval = {0.25, 0.75};

@@ -19,14 +19,22 @@
 namespace lsd::tasks {
 namespace {
 
+using lsd::testing::expect_error;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
-using lsd::testing::expect_error;
 
-ProbeResult result_of(const std::string& model, const std::string& representation, double time, std::int64_t seed, double score) {
-  ProbeResult result{.task = "deeploc10", .kind = "classes", .task_fingerprint = "f", .test_rows = 300, .model = model,
-                     .representation = representation, .time = time, .head = "mlp", .seed = seed};
+ProbeResult result_of(const std::string& model, const std::string& representation, double time, std::int64_t seed,
+                      double score) {
+  ProbeResult result{.task = "deeploc10",
+                     .kind = "classes",
+                     .task_fingerprint = "f",
+                     .test_rows = 300,
+                     .model = model,
+                     .representation = representation,
+                     .time = time,
+                     .head = "mlp",
+                     .seed = seed};
   result.metric = "accuracy";
   result.test_score = score;
   result.interval = {score - 0.1, score + 0.1};
@@ -36,9 +44,9 @@ ProbeResult result_of(const std::string& model, const std::string& representatio
 }
 
 std::vector<ProbeResult> sample() {
-  return {result_of("nm", "diffusion", 0.3, 1, 0.50), result_of("nm", "diffusion", 0.3, 2, 0.56), result_of("nm", "diffusion", 0.0, 1, 0.38),
-          result_of("nm", "encoder", 0.0, 1, 0.40),   result_of("baseline", "composition", 0.0, 1, 0.44),
-          result_of("baseline", "composition", 0.0, 2, 0.46)};
+  return {result_of("nm", "diffusion", 0.3, 1, 0.50),         result_of("nm", "diffusion", 0.3, 2, 0.56),
+          result_of("nm", "diffusion", 0.0, 1, 0.38),         result_of("nm", "encoder", 0.0, 1, 0.40),
+          result_of("baseline", "composition", 0.0, 1, 0.44), result_of("baseline", "composition", 0.0, 2, 0.46)};
 }
 
 // Scores 0.50 and 0.56: mean 0.53, deviation 0.06 / sqrt 2; composition 0.45.
@@ -74,9 +82,12 @@ TEST(Report, ReadsFoldersAndWritesTablesAndFigures) {
   write_result(folder / "probes", sample()[0]);  // the same result twice counts once
   std::ofstream(folder / "probes/environment.json") << "{}";
   std::filesystem::create_directories(folder / "nm");
-  std::ofstream(folder / "nm/metrics.jsonl") << "{\"kind\":\"train\",\"step\":1,\"loss\":3.0}\n{\"kind\":\"train\",\"step\":2,\"loss\":2.5}\n"
-                                                "{\"kind\":\"validation\",\"step\":2,\"loss\":2.75,\"accuracy\":0.5}\n{\"kind\":\"tr";
-  const ReportConfig config{.results = {(folder / "probes").string()}, .runs = {(folder / "nm/").string()}, .directory = (folder / "report").string()};
+  std::ofstream(folder / "nm/metrics.jsonl")
+      << "{\"kind\":\"train\",\"step\":1,\"loss\":3.0}\n{\"kind\":\"train\",\"step\":2,\"loss\":2.5}\n"
+         "{\"kind\":\"validation\",\"step\":2,\"loss\":2.75,\"accuracy\":0.5}\n{\"kind\":\"tr";
+  const ReportConfig config{.results = {(folder / "probes").string()},
+                            .runs = {(folder / "nm/").string()},
+                            .directory = (folder / "report").string()};
   testing::run_on_ranks(2, [&](Runtime& runtime) { return report(config, runtime); });
 
   const auto text = read_text_file(folder / "report/report.md");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Checkpoints of tiny models with random weights, a FASTA file and a task table, for tests of the stages after training;
-// and a way to run a task on several ranks that are threads.
+// Checkpoints of tiny models with random weights, a FASTA file and a task table, for tests of the stages after
+// training; and a way to run a task on several ranks that are threads.
 
 #include <fmt/format.h>
 
@@ -63,8 +63,10 @@ inline std::vector<io::NamedArray> named_weights(const nn::ParameterStore& store
   return arrays;
 }
 
-inline void write_tiny_autoencoder(const std::filesystem::path& folder, std::uint32_t seed = 1, std::string variant = "nm") {
-  const models::AutoencoderConfig config{.variant = std::move(variant), .width = kTinyWidth, .heads = 2, .encoder_layers = 1, .decoder_layers = 1};
+inline void write_tiny_autoencoder(const std::filesystem::path& folder, std::uint32_t seed = 1,
+                                   std::string variant = "nm") {
+  const models::AutoencoderConfig config{
+      .variant = std::move(variant), .width = kTinyWidth, .heads = 2, .encoder_layers = 1, .decoder_layers = 1};
   const auto model = models::build_autoencoder(config);
   const auto weights = random_weights(model->parameters(), seed);
   io::CheckpointWriter writer(folder / "checkpoints", 1);
@@ -73,10 +75,12 @@ inline void write_tiny_autoencoder(const std::filesystem::path& folder, std::uin
   writer.commit({.step = 1, .config = settings_of_model(config)});
 }
 
-inline void write_tiny_diffusion(const std::filesystem::path& folder, const std::filesystem::path& autoencoder, std::uint32_t seed = 2) {
+inline void write_tiny_diffusion(const std::filesystem::path& folder, const std::filesystem::path& autoencoder,
+                                 std::uint32_t seed = 2) {
   const models::DenoiserConfig config{.width = kTinyWidth, .heads = 2, .layers = 1, .time_features = 8};
   const auto model = models::build_denoiser(config, kTinyWidth);
-  const auto weights = random_weights(model->parameters(), seed), average = random_weights(model->parameters(), seed + 1);
+  const auto weights = random_weights(model->parameters(), seed),
+             average = random_weights(model->parameters(), seed + 1);
   const train::LatentMoments moments{std::vector<float>(kTinyWidth, 0.1F), std::vector<float>(kTinyWidth, 4.0F)};
   const auto encoder = checksum_hex(io::open_checkpoint_at(autoencoder).model().checksum());
   io::CheckpointWriter writer(folder / "checkpoints", 1);
@@ -91,18 +95,21 @@ inline std::string random_letters(std::size_t length, std::uint64_t visit) {
   constexpr std::string_view kLetters = "LAGVSERTIDPKQNFYMHWC";
   std::string text;
   for (std::size_t i = 0; i < length; ++i) {
-    text += kLetters[bounded_from_word(random_word(random_key(5, RandomStream::sample), static_cast<std::uint32_t>(i), visit), 20)];
+    text += kLetters[bounded_from_word(
+        random_word(random_key(5, RandomStream::sample), static_cast<std::uint32_t>(i), visit), 20)];
   }
   return text;
 }
 
 inline void write_fasta(const std::filesystem::path& file, const std::vector<std::size_t>& lengths) {
   std::ofstream out(file);
-  for (std::size_t i = 0; i < lengths.size(); ++i) out << ">p" << i << " a protein\n" << random_letters(lengths[i], i) << "\n";
+  for (std::size_t i = 0; i < lengths.size(); ++i)
+    out << ">p" << i << " a protein\n" << random_letters(lengths[i], i) << "\n";
 }
 
 // Runs `task` on `ranks` threads, each with a backend of its own, and gives rank 0's outcome.
-inline tasks::Outcome run_on_ranks(int ranks, const std::function<tasks::Outcome(tasks::Runtime&)>& task, bool stop_at_once = false) {
+inline tasks::Outcome run_on_ranks(int ranks, const std::function<tasks::Outcome(tasks::Runtime&)>& task,
+                                   bool stop_at_once = false) {
   auto communicators = dist::make_thread_communicators(ranks);
   std::vector<tasks::Outcome> outcomes(static_cast<std::size_t>(ranks));
   std::vector<std::exception_ptr> errors(static_cast<std::size_t>(ranks));

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // A probing task from a CSV file, plain or gzip: header `id,sequence,label,split` or, for pairs,
-// `id,sequence_a,sequence_b,label,split`; split is train, valid or test; no quoting. Everything odd is refused with file
-// and line: labels that are missing, text, NaN or infinite, classes that are no integer from 0, unknown splits, wrong
-// column counts, quotes, ids used twice, residues outside the alphabet, a split without rows.
+// `id,sequence_a,sequence_b,label,split`; split is train, valid or test; no quoting. Everything odd is refused with
+// file and line: labels that are missing, text, NaN or infinite, classes that are no integer from 0, unknown splits,
+// wrong column counts, quotes, ids used twice, residues outside the alphabet, a split without rows.
 
 #include <array>
 #include <cstdint>
@@ -23,7 +23,7 @@ std::string_view name_of(TaskSplit split);
 
 struct TaskOptions {
   TaskKind kind = TaskKind::regression;
-  std::int64_t classes = 0;        // of TaskKind::classes; 0: the largest label plus one
+  std::int64_t classes = 0;             // of TaskKind::classes; 0: the largest label plus one
   bool allow_shared_sequences = false;  // a sequence in two splits: counted instead of refused
 };
 
@@ -37,13 +37,13 @@ struct TaskRow {
 struct Task {
   TaskKind kind = TaskKind::regression;
   bool pairs = false;
-  std::int64_t classes = 0;                           // 0 for regression, 2 for binary
-  std::vector<std::vector<std::uint8_t>> sequences;   // distinct, as token ids, in order of first appearance
-  std::vector<std::string> sequence_ids;              // id of the row a sequence was first seen in; pairs: id.a or id.b
-  std::vector<TaskRow> rows;                          // in file order
-  std::int64_t shared_sequences = 0;                  // distinct sequences that stand in more than one split
-  std::int64_t odd_residues = 0;                      // X, B, U, Z, O and J (read as X)
-  std::string fingerprint;                            // of the decompressed file and the options
+  std::int64_t classes = 0;                          // 0 for regression, 2 for binary
+  std::vector<std::vector<std::uint8_t>> sequences;  // distinct, as token ids, in order of first appearance
+  std::vector<std::string> sequence_ids;             // id of the row a sequence was first seen in; pairs: id.a or id.b
+  std::vector<TaskRow> rows;                         // in file order
+  std::int64_t shared_sequences = 0;                 // distinct sequences that stand in more than one split
+  std::int64_t odd_residues = 0;                     // X, B, U, Z, O and J (read as X)
+  std::string fingerprint;                           // of the decompressed file and the options
 
   std::vector<std::int64_t> rows_of(TaskSplit split) const;
 };

@@ -26,7 +26,7 @@ EmbeddingKind embedding_kind_from_name(std::string_view name);  // throws DataEr
 // What was computed. Two dumps with the same fingerprint hold the same numbers.
 struct EmbeddingIdentity {
   EmbeddingKind kind = EmbeddingKind::residues;
-  std::string element = "float32";         // of the rows: float16 (residues only) or float32
+  std::string element = "float32";  // of the rows: float16 (residues only) or float32
   std::int64_t width = 0;
   bool specials = false;                   // rows of <cls> and <eos> stand around each protein's residues
   std::string representation = "encoder";  // encoder, diffusion, eps, score, denoised
@@ -39,10 +39,11 @@ struct EmbeddingIdentity {
   std::string packing;                     // how the batches were cut and in which type was computed
 
   std::int64_t element_bytes() const { return element == "float16" ? 2 : 4; }
-  std::string fingerprint() const;         // 16 hexadecimal digits over every field
+  std::string fingerprint() const;  // 16 hexadecimal digits over every field
 };
 
-// Over residues of the values before they are rounded to `element`; combined in record order, so equal for any rank count.
+// Over residues of the values before they are rounded to `element`; combined in record order, so equal for any rank
+// count.
 struct EmbeddingMoments {
   std::int64_t count = 0;
   std::vector<double> mean, squared_deviations;  // [width]; variance = squared_deviations / count

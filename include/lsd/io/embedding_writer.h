@@ -15,10 +15,10 @@
 namespace lsd::io {
 
 struct EmbeddingPartPlan {
-  std::int64_t index = 0, count = 0;      // this part among how many
+  std::int64_t index = 0, count = 0;  // this part among how many
   std::int64_t first_record = 0;
-  std::vector<std::uint64_t> offsets;     // [records + 1]: token rows of each record, specials included
-  std::vector<std::string> ids;           // [records]
+  std::vector<std::uint64_t> offsets;  // [records + 1]: token rows of each record, specials included
+  std::vector<std::string> ids;        // [records]
   std::int64_t residues = 0;
 };
 

@@ -27,18 +27,25 @@ struct FeatureConfig {
 
   static void visit(auto& self, auto&& field) {
     field("autoencoder", self.autoencoder, {.help = "run directory or checkpoint of the autoencoder"});
-    field("diffusion", self.diffusion, {.help = "run directory or checkpoint of the diffusion model (all representations but encoder)"});
+    field("diffusion", self.diffusion,
+          {.help = "run directory or checkpoint of the diffusion model (all representations but encoder)"});
     field("representation", self.representation,
-          {.help = "encoder: z; diffusion: v + sin z; eps: the noise estimate; score: -eps / sin; denoised: the estimate of z",
+          {.help = "encoder: z; diffusion: v + sin z; eps: the noise estimate; score: -eps / sin; denoised: the "
+                   "estimate of z",
            .choices = "encoder|diffusion|eps|score|denoised"});
     field("time", self.time, {.help = "t of the diffusion representations", .min = 0, .max = 1});
     field("input", self.input,
-          {.help = "what the denoiser sees: z, cos z, or noised latents averaged over draws", .choices = "clean|scaled|noised"});
+          {.help = "what the denoiser sees: z, cos z, or noised latents averaged over draws",
+           .choices = "clean|scaled|noised"});
     field("draws", self.draws, {.help = "noises averaged when input = noised", .min = 1, .max = 10000});
     field("noise_seed", self.noise_seed, {.help = "seed of those noises", .min = 0, .max = 4294967295.0});
-    field("activation", self.activation, {.help = "element type that the models compute in", .choices = "float32|bfloat16"});
+    field("activation", self.activation,
+          {.help = "element type that the models compute in", .choices = "float32|bfloat16"});
     field("capacity", self.capacity,
-          {.help = "tokens of a packed batch; longer sequences get a batch of their own", .unit = "tokens", .min = 64, .max = 16777216});
+          {.help = "tokens of a packed batch; longer sequences get a batch of their own",
+           .unit = "tokens",
+           .min = 64,
+           .max = 16777216});
     field("max_sequences", self.max_sequences, {.help = "sequences of a packed batch", .min = 1, .max = 1048576});
   }
   void validate() const;  // throws UserError
@@ -66,9 +73,12 @@ struct DumpOutputConfig {
   std::int64_t tokens_per_part = 4194304;
 
   static void visit(auto& self, auto&& field) {
-    field("directory", self.directory, {.help = "folder of the dump; the same command again fills the gaps", .required = true});
-    field("mode", self.mode, {.help = "per-residue latents, per-protein means, or moments only", .choices = "residues|means|moments"});
-    field("element", self.element, {.help = "stored type of per-residue latents; means are float32", .choices = "float16|float32"});
+    field("directory", self.directory,
+          {.help = "folder of the dump; the same command again fills the gaps", .required = true});
+    field("mode", self.mode,
+          {.help = "per-residue latents, per-protein means, or moments only", .choices = "residues|means|moments"});
+    field("element", self.element,
+          {.help = "stored type of per-residue latents; means are float32", .choices = "float16|float32"});
     field("tokens_per_part", self.tokens_per_part,
           {.help = "tokens of one part file, the unit of work of a rank", .unit = "tokens", .min = 1024, .max = 1e12});
   }

@@ -24,10 +24,14 @@ struct ProbeTaskConfig {
   bool allow_shared_sequences = false;
 
   static void visit(auto& self, auto&& field) {
-    field("file", self.file, {.help = "task table: CSV, plain or gzip, columns id,sequence,label,split (or sequence_a,sequence_b)", .required = true});
+    field("file", self.file,
+          {.help = "task table: CSV, plain or gzip, columns id,sequence,label,split (or sequence_a,sequence_b)",
+           .required = true});
     field("name", self.name, {.help = "name in results; empty: the file's name"});
-    field("kind", self.kind, {.help = "regression is scored by Spearman, the others by accuracy", .choices = "regression|binary|classes"});
-    field("classes", self.classes, {.help = "number of classes; 0: the largest label plus one", .min = 0, .max = 10000});
+    field("kind", self.kind,
+          {.help = "regression is scored by Spearman, the others by accuracy", .choices = "regression|binary|classes"});
+    field("classes", self.classes,
+          {.help = "number of classes; 0: the largest label plus one", .min = 0, .max = 10000});
     field("allow_shared_sequences", self.allow_shared_sequences,
           {.help = "count a sequence that stands in two splits instead of refusing the table"});
   }
@@ -45,11 +49,13 @@ struct ProbeHeadConfig {
   static void visit(auto& self, auto&& field) {
     field("hidden", self.hidden, {.help = "width of the hidden layer of mlp", .min = 1, .max = 65536});
     field("epochs", self.epochs, {.help = "epochs at most", .min = 1, .max = 100000});
-    field("patience", self.patience, {.help = "epochs without a better validation score before stopping", .min = 1, .max = 100000});
+    field("patience", self.patience,
+          {.help = "epochs without a better validation score before stopping", .min = 1, .max = 100000});
     field("batch", self.batch, {.help = "rows of a mini-batch", .min = 1, .max = 1e6});
     field("learning_rate", self.learning_rate, {.help = "of AdamW, constant", .min = 0, .max = 1});
     field("weight_decay", self.weight_decay, {.help = "decoupled, on weights", .min = 0, .max = 10});
-    field("resamples", self.resamples, {.help = "bootstrap resamples of the test rows for the 95 % interval", .min = 10, .max = 1e6});
+    field("resamples", self.resamples,
+          {.help = "bootstrap resamples of the test rows for the 95 % interval", .min = 10, .max = 1e6});
   }
 };
 
@@ -62,10 +68,13 @@ struct ProbeSweepConfig {
   bool baselines = true;
 
   static void visit(auto& self, auto&& field) {
-    field("representations", self.representations, {.help = "representations to probe; empty: features.representation"});
-    field("times", self.times, {.help = "t of each diffusion representation; empty: features.time", .min = 0, .max = 1});
+    field("representations", self.representations,
+          {.help = "representations to probe; empty: features.representation"});
+    field("times", self.times,
+          {.help = "t of each diffusion representation; empty: features.time", .min = 0, .max = 1});
     field("heads", self.heads, {.help = "linear and mlp (dense, tanh, dense)", .required = true});
-    field("seeds", self.seeds, {.help = "seeds of heads and mini-batches", .min = 0, .max = 4294967295.0, .required = true});
+    field("seeds", self.seeds,
+          {.help = "seeds of heads and mini-batches", .min = 0, .max = 4294967295.0, .required = true});
     field("baselines", self.baselines, {.help = "also the majority class (or mean) and amino-acid composition"});
   }
   void validate() const;  // throws UserError
@@ -76,7 +85,8 @@ struct ProbeRunConfig {
   std::string model;
 
   static void visit(auto& self, auto&& field) {
-    field("directory", self.directory, {.help = "folder of the results; the same command again goes on", .required = true});
+    field("directory", self.directory,
+          {.help = "folder of the results; the same command again goes on", .required = true});
     field("model", self.model, {.help = "name of the model in results; empty: the name of features.autoencoder"});
   }
 };

@@ -43,7 +43,7 @@ struct ProbeHead {
   std::vector<float> feature_mean, feature_scale;  // x -> (x - mean) * scale; scale 0 for a constant feature
   double label_mean = 0.0, label_deviation = 1.0;  // of a regression
   std::vector<DenseLayer> layers;
-  std::int64_t best_epoch = 0, epochs = 0;         // epochs: how many were trained
+  std::int64_t best_epoch = 0, epochs = 0;  // epochs: how many were trained
   double best_valid_score = 0.0;
 };
 

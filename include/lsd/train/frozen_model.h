@@ -23,11 +23,11 @@ class FrozenEncoder {
 
   models::Autoencoder& model() const { return *model_; }
   std::int64_t width() const { return model_->latent_width(); }
-  bool token_dropout() const { return token_dropout_; }     // its embeddings are scaled even without masks
+  bool token_dropout() const { return token_dropout_; }  // its embeddings are scaled even without masks
   DType activation() const { return activation_; }
   DType residual() const { return residual_; }
   const std::string& fingerprint() const { return fingerprint_; }  // checksum of the weights' file
-  std::size_t bytes() const;                                // of the weights on the device
+  std::size_t bytes() const;                                       // of the weights on the device
 
  private:
   std::unique_ptr<models::Autoencoder> model_;

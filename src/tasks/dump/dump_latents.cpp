@@ -23,7 +23,8 @@ namespace {
 constexpr std::string_view kProgram = "lsd_dump_latents";
 constexpr std::int64_t kTokensPerMeansPart = 1 << 18;  // of a probe's cache: tasks are small, so that ranks find work
 
-io::EmbeddingIdentity identity_of(const DumpLatentsConfig& config, const FeatureModel& model, const NamedSource& source) {
+io::EmbeddingIdentity identity_of(const DumpLatentsConfig& config, const FeatureModel& model,
+                                  const NamedSource& source) {
   const auto kind = io::embedding_kind_from_name(config.output.mode);
   const bool encoder = model.spec.representation == models::Representation::encoder;
   const bool noised = !encoder && model.spec.input == models::DenoiserInput::noised;
@@ -38,8 +39,9 @@ io::EmbeddingIdentity identity_of(const DumpLatentsConfig& config, const Feature
           .seed = noised ? config.features.noise_seed : 0,
           .weights = model.weights(),
           .source = source.sequences->fingerprint(),
-          .packing = fmt::format("activation={} capacity={} max_sequences={} tokens_per_part={}", config.features.activation,
-                                 config.features.capacity, config.features.max_sequences, config.output.tokens_per_part)};
+          .packing =
+              fmt::format("activation={} capacity={} max_sequences={} tokens_per_part={}", config.features.activation,
+                          config.features.capacity, config.features.max_sequences, config.output.tokens_per_part)};
 }
 
 class LatentDump {
@@ -139,10 +141,10 @@ class LatentDump {
       left += bytes;
       ++gaps;
     }
-    runtime_.log.info(fmt::format("{} of {} sequences, {} tokens, width {}: {} in {} part files, {} of them ({}) to make",
-                                  config_.output.mode, source_.sequences->size(), human_count(static_cast<double>(tokens)),
-                                  identity_.width, human_bytes(static_cast<double>(all)), parts_.size(), gaps,
-                                  human_bytes(static_cast<double>(left))));
+    runtime_.log.info(fmt::format(
+        "{} of {} sequences, {} tokens, width {}: {} in {} part files, {} of them ({}) to make", config_.output.mode,
+        source_.sequences->size(), human_count(static_cast<double>(tokens)), identity_.width,
+        human_bytes(static_cast<double>(all)), parts_.size(), gaps, human_bytes(static_cast<double>(left))));
     if (gaps > 0 && gaps < runtime_.ranks.size()) {
       runtime_.log.info(fmt::format("{} of {} ranks have no part to make: lower output.tokens_per_part to use them",
                                     runtime_.ranks.size() - gaps, runtime_.ranks.size()));
@@ -250,8 +252,9 @@ class LatentDump {
       manifest.moments.add(reader.moments());
     }
     if (!lost.empty()) {
-      throw SystemError(fmt::format("{}: the dump is incomplete, these parts are missing:{}. Run the same command again",
-                                    folder_.string(), lost));
+      throw SystemError(
+          fmt::format("{}: the dump is incomplete, these parts are missing:{}. Run the same command again",
+                      folder_.string(), lost));
     }
     if (manifest.moments.mean.empty()) {
       manifest.moments.mean.resize(static_cast<std::size_t>(identity_.width));
@@ -259,8 +262,9 @@ class LatentDump {
     }
     io::write_embedding_manifest(folder_, manifest);
     if (manifest.overflows() > 0) {
-      runtime_.log.warn(fmt::format("{} values do not fit float16 and were stored as infinity: use output.element=float32",
-                                    manifest.overflows()));
+      runtime_.log.warn(
+          fmt::format("{} values do not fit float16 and were stored as infinity: use output.element=float32",
+                      manifest.overflows()));
     }
     run_dir_->commit_state(RunState::done, "all parts and the manifest are written");
     runtime_.log.info(fmt::format("{} records in {}", manifest.records(), folder_.string()));

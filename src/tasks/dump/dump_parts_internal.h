@@ -18,7 +18,8 @@ struct PartRange {
 // Consecutive records, closed before the part would exceed `tokens_per_part`: a function of the lengths alone. A source
 // without records has one empty part.
 std::vector<PartRange> plan_parts(const data::SequenceSource& source, std::int64_t tokens_per_part);
-// Longest part first to the rank with the least work so far. Gives each part's rank; -1 for parts that are not `missing`.
+// Longest part first to the rank with the least work so far. Gives each part's rank; -1 for parts that are not
+// `missing`.
 std::vector<int> assign_parts(const std::vector<PartRange>& parts, const std::vector<bool>& missing, int ranks);
 // Of the rows and offsets; heads and checksums add about a thousandth.
 std::int64_t bytes_of(const PartRange& part, const io::EmbeddingIdentity& identity);

@@ -96,8 +96,9 @@ std::vector<data::MicroBatchPlan> SequenceEmbedder::plan(std::int64_t begin, std
 
 SequenceEmbedder::Device& SequenceEmbedder::device_for(std::int64_t rows) {
   const auto make = [&](std::int64_t capacity, std::int64_t max_sequences) {
-    return std::make_unique<Device>(backend_, model_,
-                                    train::BatchShape{.capacity = capacity, .max_sequences = max_sequences, .max_length = capacity});
+    return std::make_unique<Device>(
+        backend_, model_,
+        train::BatchShape{.capacity = capacity, .max_sequences = max_sequences, .max_length = capacity});
   };
   if (rows <= packing_.capacity) {
     if (!usual_) usual_ = make(packing_.capacity, packing_.max_sequences);
@@ -110,7 +111,8 @@ SequenceEmbedder::Device& SequenceEmbedder::device_for(std::int64_t rows) {
 
 EmbeddedBatch SequenceEmbedder::run(const data::MicroBatchPlan& plan, const EmbedRequest& request) {
   auto& device = device_for(plan.rows);
-  data::fill_batch(source_, plan, {.specials = packing_.specials, .token_dropout = model_.encoder.token_dropout()}, device.host);
+  data::fill_batch(source_, plan, {.specials = packing_.specials, .token_dropout = model_.encoder.token_dropout()},
+                   device.host);
   const auto features = device.runner.run(device.host);
   const auto& batch = device.runner.batch();
   EmbeddedBatch result{.plan = plan};
@@ -120,16 +122,20 @@ EmbeddedBatch SequenceEmbedder::run(const data::MicroBatchPlan& plan, const Embe
                                      .mean = device.mean,
                                      .variance = device.variance});
   if (request.means) {
-    backend_.reduce().run(SequenceMean{.x = features, .row_mask = batch.residue_mask, .layout = batch.layout, .mean = device.means});
-    result.means = floats_on_host(backend_, device.means.row_range(0, static_cast<std::int64_t>(plan.sequences.size())));
+    backend_.reduce().run(
+        SequenceMean{.x = features, .row_mask = batch.residue_mask, .layout = batch.layout, .mean = device.means});
+    result.means =
+        floats_on_host(backend_, device.means.row_range(0, static_cast<std::int64_t>(plan.sequences.size())));
   }
   if (request.rows) result.rows = floats_on_host(backend_, features.row_range(0, plan.rows));
   result.moment_mean = floats_on_host(backend_, device.mean);
   result.moment_variance = floats_on_host(backend_, device.variance);
   for (const float value : result.moment_variance) {
     if (std::isfinite(value)) continue;
-    throw DataError(fmt::format("the model gives features that are not finite for records {} to {}: its weights are damaged or "
-                                "its training diverged", plan.first_visit, plan.end_visit - 1));
+    throw DataError(
+        fmt::format("the model gives features that are not finite for records {} to {}: its weights are damaged or "
+                    "its training diverged",
+                    plan.first_visit, plan.end_visit - 1));
   }
   return result;
 }

@@ -31,8 +31,8 @@ struct FeatureModel {
 // One packed batch on the host. Rows of the batch's sequences stand end to end, in record order.
 struct EmbeddedBatch {
   const data::MicroBatchPlan& plan;
-  std::vector<float> rows;   // [plan.rows, width], when asked for
-  std::vector<float> means;  // [sequences, width], when asked for
+  std::vector<float> rows;                          // [plan.rows, width], when asked for
+  std::vector<float> means;                         // [sequences, width], when asked for
   std::vector<float> moment_mean, moment_variance;  // [width] over plan.residues residues
 };
 

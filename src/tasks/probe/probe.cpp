@@ -46,7 +46,8 @@ class ProbeRun {
     report_task();
     if (config_.sweep.baselines) run_baselines();
     for (const auto& features : feature_configs()) {
-      if (runtime_.stop.requested() || !run_features(features)) return end(RunState::stopped, "stopped between two results");
+      if (runtime_.stop.requested() || !run_features(features))
+        return end(RunState::stopped, "stopped between two results");
     }
     return end(RunState::done, "all results are written");
   }
@@ -61,7 +62,8 @@ class ProbeRun {
   void open_folder() {
     if (runtime_.ranks.is_root()) {
       // Further representations, times, heads and seeds may join the same folder.
-      const auto fingerprint = config_fingerprint(config_, {"task", "features", "head"}, {"features.representation", "features.time"});
+      const auto fingerprint =
+          config_fingerprint(config_, {"task", "features", "head"}, {"features.representation", "features.time"});
       run_dir_.emplace(folder_, kProgram, config_text(config_), fingerprint, runtime_.ranks.size());
       run_dir_->clear_state();
     }
@@ -76,7 +78,8 @@ class ProbeRun {
     runtime_.ranks.all_reduce_sum(std::span<std::int64_t>(counts));
     if (runtime_.ranks.is_root()) {
       run_dir_->commit_state(stopped != 0 ? RunState::stopped : state, reason);
-      runtime_.log.info(fmt::format("{} results written, {} were there; in {}", counts[0], counts[1], folder_.string()));
+      runtime_.log.info(
+          fmt::format("{} results written, {} were there; in {}", counts[0], counts[1], folder_.string()));
     }
     runtime_.ranks.barrier();
     return stopped != 0 ? Outcome::stopped : Outcome::done;
@@ -84,12 +87,11 @@ class ProbeRun {
 
   void report_task() const {
     const auto count = [&](data::TaskSplit split) { return task_.rows_of(split).size(); };
-    runtime_.log.info(fmt::format("task {}: {} training, {} validation, {} test rows, {} distinct sequences{}", task_name(),
-                                  count(data::TaskSplit::train), count(data::TaskSplit::valid), count(data::TaskSplit::test),
-                                  task_.sequences.size(),
-                                  task_.shared_sequences > 0
-                                      ? fmt::format("; {} sequences stand in two splits", task_.shared_sequences)
-                                      : ""));
+    runtime_.log.info(fmt::format(
+        "task {}: {} training, {} validation, {} test rows, {} distinct sequences{}", task_name(),
+        count(data::TaskSplit::train), count(data::TaskSplit::valid), count(data::TaskSplit::test),
+        task_.sequences.size(),
+        task_.shared_sequences > 0 ? fmt::format("; {} sequences stand in two splits", task_.shared_sequences) : ""));
   }
 
   std::string task_name() const { return config_.task.name.empty() ? stem_of(config_.task.file) : config_.task.name; }
@@ -145,12 +147,10 @@ class ProbeRun {
 
   std::map<std::string, double> head_option_values(const std::string& kind) const {
     const auto& head = config_.head;
-    std::map<std::string, double> values = {{"epochs", static_cast<double>(head.epochs)},
-                                            {"patience", static_cast<double>(head.patience)},
-                                            {"batch", static_cast<double>(head.batch)},
-                                            {"learning_rate", head.learning_rate},
-                                            {"weight_decay", head.weight_decay},
-                                            {"resamples", static_cast<double>(head.resamples)}};
+    std::map<std::string, double> values = {
+        {"epochs", static_cast<double>(head.epochs)}, {"patience", static_cast<double>(head.patience)},
+        {"batch", static_cast<double>(head.batch)},   {"learning_rate", head.learning_rate},
+        {"weight_decay", head.weight_decay},          {"resamples", static_cast<double>(head.resamples)}};
     if (kind == "mlp") values["hidden"] = static_cast<double>(head.hidden);
     return values;
   }
@@ -164,8 +164,10 @@ class ProbeRun {
     if (!std::filesystem::exists(file)) return true;
     const auto found = read_result(file);
     if (!found || found->fingerprint != result.fingerprint) {
-      throw UserError(fmt::format("{} holds the result of another model, task file or head: give --run.model another name or "
-                                  "--run.directory another folder", file.string()));
+      throw UserError(
+          fmt::format("{} holds the result of another model, task file or head: give --run.model another name or "
+                      "--run.directory another folder",
+                      file.string()));
     }
     ++skipped_;
     return false;
@@ -191,9 +193,10 @@ class ProbeRun {
   void write(const ProbeResult& result) {
     write_result(folder_, result);
     ++written_;
-    runtime_.log.info(fmt::format("{} {} t={:g} {} seed {}: test {} {:.4f} [{:.4f}, {:.4f}], validation {:.4f}", result.model,
-                                  result.representation, result.time, result.head, result.seed, result.metric,
-                                  result.test_score, result.interval.low, result.interval.high, result.valid_score));
+    runtime_.log.info(fmt::format("{} {} t={:g} {} seed {}: test {} {:.4f} [{:.4f}, {:.4f}], validation {:.4f}",
+                                  result.model, result.representation, result.time, result.head, result.seed,
+                                  result.metric, result.test_score, result.interval.low, result.interval.high,
+                                  result.valid_score));
   }
 
   void run_baselines() {
@@ -261,11 +264,13 @@ class ProbeRun {
 
 void ProbeSweepConfig::validate() const {
   for (const auto& head : heads) {
-    if (head != "linear" && head != "mlp") throw UserError(fmt::format("sweep.heads: unknown head `{}`; use linear, mlp", head));
+    if (head != "linear" && head != "mlp")
+      throw UserError(fmt::format("sweep.heads: unknown head `{}`; use linear, mlp", head));
   }
   for (const auto& name : representations) models::representation_from_name(name);
   for (const double seed : seeds) {
-    if (seed != static_cast<double>(static_cast<std::int64_t>(seed))) throw UserError("sweep.seeds: seeds are whole numbers");
+    if (seed != static_cast<double>(static_cast<std::int64_t>(seed)))
+      throw UserError("sweep.seeds: seeds are whole numbers");
   }
 }
 

@@ -28,14 +28,15 @@ void score_regression(const std::vector<double>& outputs, const std::vector<doub
   result.test_score = spearman(outputs, labels);
   result.test = {{"spearman", result.test_score}, {"mean_absolute_error", mean_absolute_error(outputs, labels)}};
   std::vector<double> chosen_outputs(labels.size()), chosen_labels(labels.size());
-  result.interval = bootstrap_interval(static_cast<std::int64_t>(labels.size()), resamples,
-                                       static_cast<std::uint32_t>(result.seed), [&](std::span<const std::int64_t> rows) {
-                                         for (std::size_t i = 0; i < rows.size(); ++i) {
-                                           chosen_outputs[i] = outputs[static_cast<std::size_t>(rows[i])];
-                                           chosen_labels[i] = labels[static_cast<std::size_t>(rows[i])];
-                                         }
-                                         return spearman(chosen_outputs, chosen_labels);
-                                       });
+  result.interval =
+      bootstrap_interval(static_cast<std::int64_t>(labels.size()), resamples, static_cast<std::uint32_t>(result.seed),
+                         [&](std::span<const std::int64_t> rows) {
+                           for (std::size_t i = 0; i < rows.size(); ++i) {
+                             chosen_outputs[i] = outputs[static_cast<std::size_t>(rows[i])];
+                             chosen_labels[i] = labels[static_cast<std::size_t>(rows[i])];
+                           }
+                           return spearman(chosen_outputs, chosen_labels);
+                         });
 }
 
 void score_classes(const std::vector<double>& outputs, std::int64_t classes, const std::vector<double>& labels,
@@ -49,15 +50,16 @@ void score_classes(const std::vector<double>& outputs, std::int64_t classes, con
                  {"mcc", matthews_correlation(predicted, label)},
                  {"macro_f1", macro_f1(predicted, label)},
                  {"auc", macro_area_under_curve(chances, classes, label)}};
-  result.interval = bootstrap_interval(static_cast<std::int64_t>(label.size()), resamples,
-                                       static_cast<std::uint32_t>(result.seed), [&](std::span<const std::int64_t> rows) {
-                                         std::int64_t correct = 0;
-                                         for (const auto row : rows) {
-                                           const auto i = static_cast<std::size_t>(row);
-                                           correct += predicted[i] == label[i] ? 1 : 0;
-                                         }
-                                         return static_cast<double>(correct) / static_cast<double>(rows.size());
-                                       });
+  result.interval =
+      bootstrap_interval(static_cast<std::int64_t>(label.size()), resamples, static_cast<std::uint32_t>(result.seed),
+                         [&](std::span<const std::int64_t> rows) {
+                           std::int64_t correct = 0;
+                           for (const auto row : rows) {
+                             const auto i = static_cast<std::size_t>(row);
+                             correct += predicted[i] == label[i] ? 1 : 0;
+                           }
+                           return static_cast<double>(correct) / static_cast<double>(rows.size());
+                         });
 }
 
 void score(const data::Task& task, const std::vector<double>& outputs, const std::vector<double>& labels,

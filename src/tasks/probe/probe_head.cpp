@@ -18,8 +18,8 @@ namespace lsd::tasks {
 namespace {
 
 constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kEpsilon = 1e-8;
-constexpr double kConstantFeature = 1e-12;       // variance below which a feature says nothing
-constexpr std::int64_t kOutputRows = 1024;       // rows per product when only evaluating
+constexpr double kConstantFeature = 1e-12;  // variance below which a feature says nothing
+constexpr std::int64_t kOutputRows = 1024;  // rows per product when only evaluating
 // Coordinates of RandomStream::probe: visit 0 draws initial weights, visit e >= 1 the order of epoch e.
 constexpr std::uint64_t kInitVisit = 0;
 
@@ -147,8 +147,10 @@ class HeadTrainer {
       const std::span rows(order.data() + begin, std::min(batch, order.size() - begin));
       const double loss = head_loss(head_.layers, gather(rows), targets_of(rows), gradients_);
       if (!std::isfinite(loss)) {
-        throw DataError(fmt::format("the probe's head diverged in epoch {} (loss {}): lower head.learning_rate, or look "
-                                    "for features that are not finite", epoch, loss));
+        throw DataError(
+            fmt::format("the probe's head diverged in epoch {} (loss {}): lower head.learning_rate, or look "
+                        "for features that are not finite",
+                        epoch, loss));
       }
       optimizer_->step(head_.layers, gradients_);
     }

@@ -23,7 +23,9 @@ std::string as_file_part(std::string text) {
 }
 
 Json test_json(const ProbeResult& result) {
-  Json test = {{"metric", result.metric}, {"score", result.test_score}, {"interval", {result.interval.low, result.interval.high}}};
+  Json test = {{"metric", result.metric},
+               {"score", result.test_score},
+               {"interval", {result.interval.low, result.interval.high}}};
   for (const auto& [name, value] : result.test) test[name] = value ? Json(*value) : Json(nullptr);
   return test;
 }
@@ -104,15 +106,15 @@ void read_what_came_out(const Json& json, ProbeResult& result) {
 }  // namespace
 
 std::string ProbeResult::compute_fingerprint() const {
-  auto text = fmt::format("{} {}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", kResultFormat, kResultVersion, task_fingerprint, representation,
-                          time, input, draws, noise_seed, width, weights, head, seed);
+  auto text = fmt::format("{} {}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", kResultFormat, kResultVersion, task_fingerprint,
+                          representation, time, input, draws, noise_seed, width, weights, head, seed);
   for (const auto& [name, value] : head_options) text += fmt::format("|{}={}", name, value);
   return checksum_hex(checksum64(text));
 }
 
 std::string ProbeResult::file_name() const {
-  return fmt::format("{}.{}.{}.t{}.{}.seed{}.json", as_file_part(task), as_file_part(model), as_file_part(representation),
-                     as_file_part(fmt::format("{:g}", time)), as_file_part(head), seed);
+  return fmt::format("{}.{}.{}.t{}.{}.seed{}.json", as_file_part(task), as_file_part(model),
+                     as_file_part(representation), as_file_part(fmt::format("{:g}", time)), as_file_part(head), seed);
 }
 
 void write_result(const std::filesystem::path& folder, const ProbeResult& result) {

@@ -31,10 +31,10 @@ struct ProbeResult {
   std::string fingerprint;  // of everything above that decides the numbers below
 
   // What came out.
-  std::string metric;       // "accuracy" or "spearman"
+  std::string metric;  // "accuracy" or "spearman"
   double valid_score = 0.0, test_score = 0.0;
   std::int64_t best_epoch = 0, epochs = 0;
-  Interval interval;        // of test_score
+  Interval interval;                                  // of test_score
   std::map<std::string, std::optional<double>> test;  // accuracy, auc, mcc, macro_f1 | spearman, mean_absolute_error
 
   std::string compute_fingerprint() const;
@@ -42,7 +42,8 @@ struct ProbeResult {
 };
 
 void write_result(const std::filesystem::path& folder, const ProbeResult& result);
-// nullopt when the file is not a result (another JSON file). Throws DataError when it is one of another version or damaged.
+// nullopt when the file is not a result (another JSON file). Throws DataError when it is one of another version or
+// damaged.
 std::optional<ProbeResult> read_result(const std::filesystem::path& file);
 
 }  // namespace lsd::tasks

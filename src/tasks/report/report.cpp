@@ -44,7 +44,8 @@ void write_report(const ReportConfig& config, const Log& log) {
 }  // namespace
 
 void ReportConfig::validate() const {
-  if (results.empty() && runs.empty()) throw UserError("give folders of probe results (results), of runs (runs), or both");
+  if (results.empty() && runs.empty())
+    throw UserError("give folders of probe results (results), of runs (runs), or both");
 }
 
 Outcome report(const ReportConfig& config, Runtime& runtime) {

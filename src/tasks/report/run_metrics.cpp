@@ -61,20 +61,24 @@ RunMetrics read_run_metrics(const std::string& folder) {
 
 std::string markdown_of(const std::vector<RunMetrics>& runs) {
   if (runs.empty()) return {};
-  std::string out = "## Training runs\n\n| run | steps | training loss | validation loss | reconstruction loss | normalisation "
-                    "loss | accuracy | accuracy at t = 0 |\n|---|---|---|---|---|---|---|---|\n";
+  std::string out =
+      "## Training runs\n\n| run | steps | training loss | validation loss | reconstruction loss | normalisation "
+      "loss | accuracy | accuracy at t = 0 |\n|---|---|---|---|---|---|---|---|\n";
   for (const auto& run : runs) {
     const auto& valid = run.last_validation;
     out += fmt::format("| {} | {} | {} | {} | {} | {} | {} | {} |\n", run.name, cell(run.last_train, "step"),
-                       cell(run.last_train, "loss"), cell(valid, "loss"), cell(valid, "loss_recon"), cell(valid, "loss_norm"),
-                       cell(valid, "accuracy"), cell(valid, "accuracy@0"));
+                       cell(run.last_train, "loss"), cell(valid, "loss"), cell(valid, "loss_recon"),
+                       cell(valid, "loss_norm"), cell(valid, "accuracy"), cell(valid, "accuracy@0"));
   }
-  return out + "\nAccuracy is that of reconstructed residues on the validation split, at the loss's own noise and without noise.\n\n";
+  return out +
+         "\nAccuracy is that of reconstructed residues on the validation split, at the loss's own noise and without "
+         "noise.\n\n";
 }
 
 std::string json_of(const std::vector<RunMetrics>& runs) {
   Json list = Json::array();
-  for (const auto& run : runs) list.push_back({{"name", run.name}, {"train", run.last_train}, {"validation", run.last_validation}});
+  for (const auto& run : runs)
+    list.push_back({{"name", run.name}, {"train", run.last_train}, {"validation", run.last_validation}});
   return list.dump();
 }
 

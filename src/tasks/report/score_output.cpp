@@ -37,8 +37,8 @@ void append_task(const std::vector<ScoreRow>& rows, std::size_t begin, std::size
   const auto& first = rows[begin];
   const bool classes = first.metric == "accuracy";
   out += fmt::format("## {}: {} on {} test rows\n\n", first.task, first.metric, first.test_rows);
-  out += fmt::format("| features | t | head | seeds | {} | 95 % interval | {} | validation | above composition |\n", first.metric,
-                     classes ? "AUC | MCC | macro F1" : "mean absolute error");
+  out += fmt::format("| features | t | head | seeds | {} | 95 % interval | {} | validation | above composition |\n",
+                     first.metric, classes ? "AUC | MCC | macro F1" : "mean absolute error");
   out += classes ? "|---|---|---|---|---|---|---|---|---|---|---|\n" : "|---|---|---|---|---|---|---|---|---|\n";
   for (std::size_t i = begin; i < end; ++i) {
     const auto& row = rows[i];
@@ -47,8 +47,8 @@ void append_task(const std::vector<ScoreRow>& rows, std::size_t begin, std::size
                                               number_or_dash(row, "macro_f1"))
                                 : number_or_dash(row, "mean_absolute_error");
     out += fmt::format("| {} | {} | {} | {} | {} | {:.3f} to {:.3f} | {} | {:.3f} | {} |\n", features_of(row),
-                       timed ? fmt::format("{:g}", row.time) : "", row.head, row.seeds, score_cell(row), row.interval.low,
-                       row.interval.high, scores, row.valid_mean, verdict_of(row));
+                       timed ? fmt::format("{:g}", row.time) : "", row.head, row.seeds, score_cell(row),
+                       row.interval.low, row.interval.high, scores, row.valid_mean, verdict_of(row));
   }
   out += "\n";
 }
@@ -64,9 +64,12 @@ std::string markdown_of(const std::vector<ScoreRow>& rows) {
     begin = end;
   }
   if (!rows.empty()) {
-    out += "Scores are means over seeds ± their standard deviation; the interval is a bootstrap of the test rows, its bounds "
-           "averaged over seeds. \"above composition\" compares with amino-acid composition and length under the same head: "
-           "features that are not above it have learnt nothing that this task sees.\n";
+    out +=
+        "Scores are means over seeds ± their standard deviation; the interval is a bootstrap of the test rows, its "
+        "bounds "
+        "averaged over seeds. \"above composition\" compares with amino-acid composition and length under the same "
+        "head: "
+        "features that are not above it have learnt nothing that this task sees.\n";
   }
   return out;
 }
@@ -76,23 +79,24 @@ std::string json_of(const std::vector<ScoreRow>& rows) {
   for (const auto& row : rows) {
     nlohmann::ordered_json test = nlohmann::ordered_json::object();
     for (const auto& [name, value] : row.test) test[name] = value ? nlohmann::ordered_json(*value) : nullptr;
-    list.push_back({{"task", row.task},
-                    {"model", row.model},
-                    {"representation", row.representation},
-                    {"time", row.time},
-                    {"input", row.input},
-                    {"draws", row.draws},
-                    {"head", row.head},
-                    {"metric", row.metric},
-                    {"test_rows", row.test_rows},
-                    {"seeds", row.seeds},
-                    {"mean", row.mean},
-                    {"deviation", row.deviation},
-                    {"interval", {row.interval.low, row.interval.high}},
-                    {"validation", row.valid_mean},
-                    {"test", test},
-                    {"baseline", row.baseline},
-                    {"over_composition", row.over_composition ? nlohmann::ordered_json(*row.over_composition) : nullptr}});
+    list.push_back(
+        {{"task", row.task},
+         {"model", row.model},
+         {"representation", row.representation},
+         {"time", row.time},
+         {"input", row.input},
+         {"draws", row.draws},
+         {"head", row.head},
+         {"metric", row.metric},
+         {"test_rows", row.test_rows},
+         {"seeds", row.seeds},
+         {"mean", row.mean},
+         {"deviation", row.deviation},
+         {"interval", {row.interval.low, row.interval.high}},
+         {"validation", row.valid_mean},
+         {"test", test},
+         {"baseline", row.baseline},
+         {"over_composition", row.over_composition ? nlohmann::ordered_json(*row.over_composition) : nullptr}});
   }
   return list.dump();
 }
@@ -107,13 +111,16 @@ std::vector<std::pair<std::string, std::string>> time_figures(const std::vector<
     plot.y_label = row.metric;
     const bool level = row.baseline || row.representation == "encoder";
     const auto name = features_of(row);
-    const auto found = std::find_if(plot.series.begin(), plot.series.end(), [&](const auto& s) { return s.name == name; });
-    auto& series = found != plot.series.end() ? *found : plot.series.emplace_back(PlotSeries{.name = name, .reference = level});
+    const auto found =
+        std::find_if(plot.series.begin(), plot.series.end(), [&](const auto& s) { return s.name == name; });
+    auto& series =
+        found != plot.series.end() ? *found : plot.series.emplace_back(PlotSeries{.name = name, .reference = level});
     series.points.emplace_back(row.time, row.mean);
   }
   std::vector<std::pair<std::string, std::string>> figures;
   for (const auto& [key, plot] : plots) {
-    const bool swept = std::any_of(plot.series.begin(), plot.series.end(), [](const auto& s) { return s.points.size() > 1; });
+    const bool swept =
+        std::any_of(plot.series.begin(), plot.series.end(), [](const auto& s) { return s.points.size() > 1; });
     if (swept) figures.emplace_back(fmt::format("scores_over_t.{}.{}.svg", key.first, key.second), svg_of(plot));
   }
   return figures;

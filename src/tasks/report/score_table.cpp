@@ -13,10 +13,13 @@ namespace {
 
 using Key = std::tuple<std::string, bool, std::string, std::string, double, std::string, std::int64_t, std::string>;
 
-bool is_baseline(const ProbeResult& result) { return result.model == "baseline"; }
+bool is_baseline(const ProbeResult& result) {
+  return result.model == "baseline";
+}
 
 Key key_of(const ProbeResult& result) {
-  return {result.task, !is_baseline(result), result.model, result.representation, result.time, result.input, result.draws, result.head};
+  return {result.task, !is_baseline(result), result.model, result.representation,
+          result.time, result.input,         result.draws, result.head};
 }
 
 ScoreRow row_of(const std::vector<const ProbeResult*>& results) {
@@ -53,7 +56,8 @@ ScoreRow row_of(const std::vector<const ProbeResult*>& results) {
 std::vector<ProbeResult> collect_results(const std::vector<std::string>& folders) {
   std::vector<std::filesystem::path> files;
   for (const auto& folder : folders) {
-    if (!std::filesystem::is_directory(folder)) throw UserError(folder + " is no folder: give folders of probe results");
+    if (!std::filesystem::is_directory(folder))
+      throw UserError(folder + " is no folder: give folders of probe results");
     for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
       if (entry.is_regular_file() && entry.path().extension() == ".json") files.push_back(entry.path());
     }
@@ -63,7 +67,8 @@ std::vector<ProbeResult> collect_results(const std::vector<std::string>& folders
   std::vector<ProbeResult> results;
   for (const auto& file : files) {
     auto result = read_result(file);
-    if (result && seen.insert(result->fingerprint + result->task + result->model).second) results.push_back(std::move(*result));
+    if (result && seen.insert(result->fingerprint + result->task + result->model).second)
+      results.push_back(std::move(*result));
   }
   return results;
 }
@@ -81,7 +86,8 @@ std::vector<ScoreRow> score_rows(const std::vector<ProbeResult>& results) {
   }
   for (auto& row : rows) {
     for (const auto& other : rows) {
-      if (other.baseline && other.representation == "composition" && other.task == row.task && other.head == row.head && !row.baseline) {
+      if (other.baseline && other.representation == "composition" && other.task == row.task && other.head == row.head &&
+          !row.baseline) {
         row.over_composition = row.mean - other.mean;
       }
     }

@@ -19,7 +19,7 @@ struct ScoreRow {
   std::int64_t draws = 1, test_rows = 0, seeds = 0;
   double mean = 0.0, deviation = 0.0;  // of the test score over seeds; deviation with n - 1, 0 for one seed
   double valid_mean = 0.0;
-  Interval interval;                   // means over seeds of the bootstrap bounds
+  Interval interval;                                  // means over seeds of the bootstrap bounds
   std::map<std::string, std::optional<double>> test;  // means over seeds
   bool baseline = false;
   std::optional<double> over_composition;  // mean minus that of composition under the same head; none: not probed

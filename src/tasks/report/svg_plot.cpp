@@ -20,10 +20,14 @@ constexpr std::array<std::string_view, 7> kColours = {"#0072B2", "#D55E00", "#00
 std::string escaped(std::string_view text) {
   std::string out;
   for (const char c : text) {
-    if (c == '&') out += "&amp;";
-    else if (c == '<') out += "&lt;";
-    else if (c == '>') out += "&gt;";
-    else out += c;
+    if (c == '&')
+      out += "&amp;";
+    else if (c == '<')
+      out += "&lt;";
+    else if (c == '>')
+      out += "&gt;";
+    else
+      out += c;
   }
   return out;
 }
@@ -40,7 +44,9 @@ struct Range {
   }
 };
 
-bool finite(const std::pair<double, double>& point) { return std::isfinite(point.first) && std::isfinite(point.second); }
+bool finite(const std::pair<double, double>& point) {
+  return std::isfinite(point.first) && std::isfinite(point.second);
+}
 
 class Drawing {
  public:
@@ -79,8 +85,8 @@ class Drawing {
   double at_y(double y) const { return kHeight - kBottom - (y - y_.low) / (y_.high - y_.low) * plot_height(); }
 
   void label(double x, double y, std::string_view anchor, std::string_view text, int size = 12) {
-    out_ += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\" font-size=\"{}\">{}</text>\n", x, y, anchor, size,
-                        escaped(text));
+    out_ += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\" font-size=\"{}\">{}</text>\n", x, y, anchor,
+                        size, escaped(text));
   }
 
   void line(double x1, double y1, double x2, double y2, std::string_view style) {
@@ -137,12 +143,15 @@ std::vector<double> axis_ticks(double low, double high) {
     }
   }
   std::vector<double> ticks;
-  for (auto i = static_cast<std::int64_t>(std::ceil(low / step - 1e-9)); static_cast<double>(i) * step <= high + 1e-9 * step; ++i) {
+  for (auto i = static_cast<std::int64_t>(std::ceil(low / step - 1e-9));
+       static_cast<double>(i) * step <= high + 1e-9 * step; ++i) {
     ticks.push_back(static_cast<double>(i) * step);
   }
   return ticks;
 }
 
-std::string svg_of(const Plot& plot) { return Drawing(plot).text(); }
+std::string svg_of(const Plot& plot) {
+  return Drawing(plot).text();
+}
 
 }  // namespace lsd::tasks
