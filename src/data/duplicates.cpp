@@ -10,11 +10,11 @@
 namespace lsd::data {
 namespace {
 
-// Entries go into 256 parts by their first byte, so that each part is sorted within the cache.
+// Entries go into 4096 parts by their first 12 bits, so that each part is sorted within the cache.
 class MemoryDuplicateFinder final : public DuplicateFinder {
  public:
   void add(const Digest& digest, std::uint64_t record) override {
-    parts_[digest.high >> 56U].push_back({digest, record});
+    parts_[digest.high >> 52U].push_back({digest, record});
   }
 
   void finish(const std::function<void(std::uint64_t, std::uint64_t)>& found) override {
@@ -38,7 +38,7 @@ class MemoryDuplicateFinder final : public DuplicateFinder {
     std::uint64_t record;
     friend auto operator<=>(const Entry&, const Entry&) = default;
   };
-  std::array<std::vector<Entry>, 256> parts_;
+  std::array<std::vector<Entry>, 4096> parts_;
 };
 
 }  // namespace

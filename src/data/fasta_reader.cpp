@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cstring>
 #include <filesystem>
 
 #include "lsd/core/error.h"
@@ -16,9 +17,17 @@ namespace {
 
 constexpr std::size_t kMaxHeaderBytes = 1 << 20;
 
+// Eight bytes at a time: headers are a third of many files.
 bool is_ascii(std::string_view text) {
-  return std::all_of(text.begin(), text.end(),
-                     [](char byte) { return (static_cast<unsigned char>(byte) & 0x80U) == 0; });
+  std::uint64_t seen = 0;
+  while (text.size() >= sizeof(seen)) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, text.data(), sizeof(word));
+    seen |= word;
+    text.remove_prefix(sizeof(word));
+  }
+  for (const char byte : text) seen |= static_cast<unsigned char>(byte);
+  return (seen & 0x8080808080808080U) == 0;
 }
 
 bool has_control_byte(std::string_view text) {
