@@ -131,6 +131,22 @@ void print_lines(const Log& log, const std::string& table) {
   for (std::string line; std::getline(lines, line);) log.info(line);
 }
 
+// Limits are stated, and a disk that looks too small is told of before the long part. What is really needed depends on
+// what the policies keep; it is known, and insisted on, before the first shard is written.
+void announce(const Job& job) {
+  double text = 0;
+  for (const auto& file : job.files) text += static_cast<double>(file.bytes) * (file.splittable ? 0.9 : 1.8);
+  const auto& log = job.runtime.log;
+  log.info(fmt::format("{} input file(s), up to about {} of shards; memory limit {} a rank", job.files.size(),
+                       human_bytes(text), human_bytes(static_cast<double>(job.memory_limit))));
+  const auto free = static_cast<double>(free_bytes_at(job.config.output.folder));
+  if (job.runtime.ranks.is_root() && free < text) {
+    log.warn(
+        fmt::format("{} has {} free and the shards may take {}: if most records are kept, this will end with an error",
+                    job.config.output.folder, human_bytes(free), human_bytes(text)));
+  }
+}
+
 Outcome stop_early(const Job& job, OutputFolder& folder) {
   job.runtime.ranks.barrier();
   folder.commit(RunState::stopped, "asked to stop; the same command makes the set anew");
@@ -188,6 +204,7 @@ Outcome shard(const ShardConfig& config, Runtime& runtime) {
     runtime.log.info(fmt::format("{} holds this shard set already, finished: nothing to do", config.output.folder));
     return Outcome::done;
   }
+  announce(job);
   auto result = read_input(job);
   if (result.stopped) return stop_early(job, folder);
   drop_duplicate_ids(job, result);
