@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Time of every op at the shapes of the nano and S models, over the case list of the tests. One JSON line per op:
-// milliseconds (median), GFLOP/s of its products, GB/s of its operands' memory counted once.
+// milliseconds (median), the same in CPU time of all threads (on a busy machine the truer one), and, with
+// --threads 1 from the CPU time, else from the first, GFLOP/s of its products and GB/s of its operands' memory counted once.
 //   ops_bench [--backend cpu] [--threads N] [--type float32] [--size nano|s] [--rows N] [--only PART_OF_A_NAME]
 #include <fmt/core.h>
 
 #include <algorithm>
 #include <chrono>
+#include <ctime>
 #include <string>
 #include <vector>
 
@@ -54,17 +56,27 @@ lsd::testing::CaseSizes sizes_of(const Options& options) {
   return sizes;
 }
 
-double median_seconds(lsd::Backend& backend, const std::function<void()>& run) {
-  std::vector<double> times;
+struct Times {
+  double wall, cpu;  // seconds, medians
+};
+
+double median(std::vector<double>& times) {
+  std::nth_element(times.begin(), times.begin() + static_cast<long>(times.size() / 2), times.end());
+  return times[times.size() / 2];
+}
+
+Times measure(lsd::Backend& backend, const std::function<void()>& run) {
+  std::vector<double> times, cpu;
   const auto begin = Clock::now();
   while (times.size() < 5 || (Clock::now() - begin < std::chrono::milliseconds(300) && times.size() < 200)) {
     const auto start = Clock::now();
+    const auto cpu_start = std::clock();
     run();
     backend.synchronize();
     times.push_back(std::chrono::duration<double>(Clock::now() - start).count());
+    cpu.push_back(static_cast<double>(std::clock() - cpu_start) / CLOCKS_PER_SEC);
   }
-  std::nth_element(times.begin(), times.begin() + static_cast<long>(times.size() / 2), times.end());
-  return times[times.size() / 2];
+  return {median(times), median(cpu)};
 }
 
 void bench(const Options& options) {
@@ -76,9 +88,10 @@ void bench(const Options& options) {
     lsd::testing::Operands operands(*backend, type, 1);
     const auto run = op_case.make(operands);
     lsd::testing::plan_and_run(*backend, run);
-    const double seconds = median_seconds(*backend, run);
-    fmt::print("{{\"op\":\"{}\",\"size\":\"{}\",\"type\":\"{}\",\"rows\":{},\"ms\":{:.4f},\"gflops\":{:.1f},\"gbs\":{:.1f}}}\n",
-               op_case.name, options.size, options.type, options.rows, seconds * 1e3, operands.flops / seconds * 1e-9,
+    const auto [wall, cpu] = measure(*backend, run);
+    const double seconds = std::max(options.threads == 1 ? cpu : wall, 1e-9);
+    fmt::print("{{\"op\":\"{}\",\"size\":\"{}\",\"type\":\"{}\",\"rows\":{},\"ms\":{:.4f},\"cpu_ms\":{:.4f},\"gflops\":{:.1f},\"gbs\":{:.1f}}}\n",
+               op_case.name, options.size, options.type, options.rows, wall * 1e3, cpu * 1e3, operands.flops / seconds * 1e-9,
                static_cast<double>(operands.total_bytes()) / seconds * 1e-9);
     std::fflush(stdout);
   }
