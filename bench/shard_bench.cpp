@@ -101,7 +101,7 @@ void run_stage(const std::string& input, const std::filesystem::path& folder, bo
   std::filesystem::remove_all(folder);
   tasks::ShardConfig config;
   config.input.files = {input};
-  config.output.folder = folder.string();
+  config.output.directory = folder.string();
   config.records.duplicate_ids = check_ids ? "reject" : "keep";
   const auto ranks = dist::make_single_communicator();
   StopSignal stop;

@@ -27,7 +27,7 @@ stage() {
 }
 
 stage "FASTA to shards: 4,000 real proteins" lsd_shard_uniref50 \
-  --input.files=data_prep/sample/proteins.fasta.gz --output.folder="$out/shards" --split.valid=0.05 --split.test=0.05
+  --input.files=data_prep/sample/proteins.fasta.gz --output.directory="$out/shards" --split.valid=0.05 --split.test=0.05
 for variant in nm tn mlm; do
   stage "Autoencoder, variant $variant" lsd_train_autoencoder --config "configs/demo/$variant.cfg" \
     --run.directory="$out/$variant" --data.shards="$out/shards"

@@ -22,7 +22,7 @@ shard_stage() {
   [[ -n ${LSD_CONFIG:-} ]] && options+=(--config "$LSD_CONFIG")
   [[ -n ${LSD_FASTA:-} ]] && options+=(--input.files "$LSD_FASTA")
   [[ ${#options[@]} -gt 0 || $# -gt 0 ]] || die "nothing to shard: set LSD_FASTA (site file, or LSD_FASTA=... sbatch ...)"
-  run_stage shard lsd_shard_uniref50 "${options[@]}" --output.folder "$(stage_folder shard)" "${program_options[@]}" "$@"
+  run_stage shard lsd_shard_uniref50 "${options[@]}" --output.directory "$(stage_folder shard)" "${program_options[@]}" "$@"
 }
 
 train_autoencoder_stage() { # variant option...

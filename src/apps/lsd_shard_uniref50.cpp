@@ -7,7 +7,7 @@ int main(int argc, char** argv) {
       {.name = "lsd_shard_uniref50",
        .summary = "turn FASTA files into shuffled, tokenised HDF5 shards, split into train, valid and test",
        .example = "mpirun -n 2 lsd_shard_uniref50 --input.files=data_prep/sample/proteins.fasta.gz "
-                  "--output.folder=runs/shards --split.valid=0.05 --split.test=0.05",
+                  "--output.directory=runs/shards --split.valid=0.05 --split.test=0.05",
        .needs_backend = false},
       argc, argv, lsd::tasks::shard);
 }

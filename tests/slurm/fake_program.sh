@@ -4,7 +4,7 @@
 #   done | stopped | failed   with that state file (lsd_report: report.json);  silent: killed without a word;  liar: code 0 without DONE
 #   early: code 1 before the folder is a run's;      wait: until USR1, then stopped
 for argument; do
-  case ${previous:-} in --run.directory | --output.folder | --output.directory | --directory) folder=$argument ;; esac
+  case ${previous:-} in --run.directory | --output.directory | --directory) folder=$argument ;; esac
   previous=$argument
 done
 echo "${0##*/} $*" >>"$FAKE_LOG"

@@ -66,7 +66,7 @@ inline tasks::Outcome run_shard_on_threads(const tasks::ShardConfig& config, int
 inline tasks::ShardConfig small_config(std::vector<std::string> files, const std::filesystem::path& folder) {
   tasks::ShardConfig config;
   config.input.files = std::move(files);
-  config.output.folder = folder.string();
+  config.output.directory = folder.string();
   config.length.min = 1;
   config.split.valid = 0.2;
   config.split.test = 0.1;

@@ -105,9 +105,9 @@ TEST(Shard, AnyNumberOfRanksWritesTheSameBytes) {
   ASSERT_GE(expected.size(), 10U);
   for (const int ranks : {2, 3, 4, 7}) {
     SCOPED_TRACE(ranks);
-    config.output.folder = folder / fmt::format("out{}", ranks);
+    config.output.directory = folder / fmt::format("out{}", ranks);
     run_shard_on_threads(config, ranks);
-    EXPECT_TRUE(result_files(config.output.folder) == expected);
+    EXPECT_TRUE(result_files(config.output.directory) == expected);
   }
 }
 
@@ -139,7 +139,7 @@ TEST(Shard, SplitsAndOrderFollowSeedAndIdsAlone) {
   EXPECT_NEAR(static_cast<double>(order.size()), 700, 5 * 14.5);
   EXPECT_FALSE(std::is_sorted(order.begin(), order.end()));
   config.split.seed = 2;
-  config.output.folder = folder / "other";
+  config.output.directory = folder / "other";
   run_shard_on_threads(config, 1);
   EXPECT_NE(manifest_of(folder / "other")["splits"], manifest_of(folder / "out")["splits"]);
 }
@@ -157,9 +157,9 @@ TEST(Shard, EveryFateIsCountedAndTheCountsAddUp) {
   config.records = {.empty = "drop_record", .duplicate_ids = "drop_record", .dedupe = true};
   for (const int ranks : {1, 3}) {
     SCOPED_TRACE(ranks);
-    config.output.folder = folder / fmt::format("out{}", ranks);
+    config.output.directory = folder / fmt::format("out{}", ranks);
     run_shard_on_threads(config, ranks);
-    const auto counts = manifest_of(config.output.folder)["counts"];
+    const auto counts = manifest_of(config.output.directory)["counts"];
     EXPECT_EQ(counts["read_records"], 12);
     EXPECT_EQ(counts["kept_records"], 3);
     EXPECT_EQ(counts["kept_residues"], 5 + 10 + 5);
@@ -175,7 +175,7 @@ TEST(Shard, EveryFateIsCountedAndTheCountsAddUp) {
     EXPECT_EQ(counts["letters_turned_into_X"], 1);
     EXPECT_EQ(counts["final_stops_dropped"], 1);
     EXPECT_EQ(counts["blanks_dropped"], 1);
-    const auto found = letters_by_id(config.output.folder);
+    const auto found = letters_by_id(config.output.directory);
     EXPECT_EQ(found,
               (std::map<std::string, std::string>{{"good1", "MKVLA"}, {"lower", "MKVXAUOBZX"}, {"good2", "GGGGG"}}));
   }
@@ -299,7 +299,7 @@ TEST(Shard, StreamsAreReadByTheFirstRank) {
   ASSERT_EQ(::write(ends[1], text.data(), text.size()), static_cast<ssize_t>(text.size()));
   ::close(ends[1]);
   config.input.files = {fmt::format("/dev/fd/{}", ends[0])};
-  config.output.folder = folder / "stream";
+  config.output.directory = folder / "stream";
   run_shard_on_threads(config, 3);
   ::close(ends[0]);
   EXPECT_EQ(letters_by_id(folder / "stream"), letters_by_id(folder / "file"));

@@ -66,7 +66,7 @@ inline std::filesystem::path make_shards(const std::filesystem::path& folder, in
   fasta.close();
   tasks::ShardConfig config;
   config.input.files = {(folder / "in.fasta").string()};
-  config.output.folder = (folder / "shards").string();
+  config.output.directory = (folder / "shards").string();
   config.split.valid = 0.2;
   run_task(tasks::shard, config);
   return folder / "shards";

@@ -21,9 +21,9 @@ struct ShardConfig {
     }
   };
   struct Output {
-    std::string folder;
+    std::string directory;
     static void visit(auto& self, auto&& field) {
-      field("folder", self.folder, {.help = "new or empty folder for shards and manifest.json", .required = true});
+      field("directory", self.directory, {.help = "new or empty folder for shards and manifest.json", .required = true});
     }
   };
   struct Length {

@@ -83,7 +83,7 @@ bool is_finished(const Job& job, const RunDir& folder) {
 // new, so that a command with a mended option may use it.
 class OutputFolder {
  public:
-  explicit OutputFolder(const Job& job) : job_(job), existed_(std::filesystem::exists(job.config.output.folder)) {
+  explicit OutputFolder(const Job& job) : job_(job), existed_(std::filesystem::exists(job.config.output.directory)) {
     auto& ranks = job.runtime.ranks;
     together(ranks, [&] {
       if (ranks.is_root()) open();
@@ -102,7 +102,7 @@ class OutputFolder {
   bool finished() const { return finished_ != 0; }  // this very set is there, complete
   void start_writing() {
     committed_ = true;
-    job_.runtime.run_folder = job_.config.output.folder;
+    job_.runtime.run_folder = job_.config.output.directory;
   }
   void commit(RunState state, const std::string& reason) {
     committed_ = true;
@@ -111,7 +111,7 @@ class OutputFolder {
 
  private:
   void open() {
-    run_ = std::make_unique<RunDir>(job_.config.output.folder, kProgram, config_text(job_.config), job_.fingerprint,
+    run_ = std::make_unique<RunDir>(job_.config.output.directory, kProgram, config_text(job_.config), job_.fingerprint,
                                     job_.runtime.ranks.size());
     fresh_ = run_->state() == RunState::fresh;
     finished_ = is_finished(job_, *run_) ? 1 : 0;
@@ -139,11 +139,11 @@ void announce(const Job& job) {
   const auto& log = job.runtime.log;
   log.info(fmt::format("{} input file(s), up to about {} of shards; memory limit {} a rank", job.files.size(),
                        human_bytes(text), human_bytes(static_cast<double>(job.memory_limit))));
-  const auto free = static_cast<double>(free_bytes_at(job.config.output.folder));
+  const auto free = static_cast<double>(free_bytes_at(job.config.output.directory));
   if (job.runtime.ranks.is_root() && free < text) {
     log.warn(
         fmt::format("{} has {} free and the shards may take {}: if most records are kept, this will end with an error",
-                    job.config.output.folder, human_bytes(free), human_bytes(text)));
+                    job.config.output.directory, human_bytes(free), human_bytes(text)));
   }
 }
 
@@ -158,15 +158,15 @@ void finish(const Job& job, const ReadResult& result, std::vector<io::ManifestSp
             double seconds) {
   const auto manifest = make_manifest(job, result, std::move(splits));
   const auto sum = sum_of(result.tallies);
-  write_provenance(job, job.config.output.folder, seconds);
+  write_provenance(job, job.config.output.directory, seconds);
   together(job.runtime.ranks, [&] {
     if (!job.runtime.ranks.is_root()) return;
-    io::write_manifest(job.config.output.folder, manifest);
+    io::write_manifest(job.config.output.directory, manifest);
     folder.commit(RunState::done, fmt::format("{} records kept", sum.kept().records));
   });
   print_lines(job.runtime.log, tally_table(sum));
   print_lines(job.runtime.log, split_table(manifest.splits));
-  job.runtime.log.info(fmt::format("wrote {} in {}", job.config.output.folder, human_duration(seconds)));
+  job.runtime.log.info(fmt::format("wrote {} in {}", job.config.output.directory, human_duration(seconds)));
 }
 
 }  // namespace
@@ -201,7 +201,7 @@ Outcome shard(const ShardConfig& config, Runtime& runtime) {
   const auto job = prepare(config, runtime);
   OutputFolder folder(job);
   if (folder.finished()) {
-    runtime.log.info(fmt::format("{} holds this shard set already, finished: nothing to do", config.output.folder));
+    runtime.log.info(fmt::format("{} holds this shard set already, finished: nothing to do", config.output.directory));
     return Outcome::done;
   }
   announce(job);

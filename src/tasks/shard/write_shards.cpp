@@ -136,7 +136,7 @@ class ShardRounds {
     std::size_t split = 0;
     while (shard >= order_.first_shard(split) + order_.shards[split]) ++split;
     const auto at = static_cast<std::size_t>(shard);
-    io::ShardWriter writer(job_.config.output.folder,
+    io::ShardWriter writer(job_.config.output.directory,
                            {.split = std::string(data::kSplits[split]),
                             .index = shard - order_.first_shard(split),
                             .count = order_.shards[split],
@@ -190,7 +190,7 @@ void check_room(const Job& job, const ReadResult& result, const Order& order) {
     const auto exchange = ranks.size() > 1 ? 3 * largest : 0;
     check_memory(job, result.store.bytes() + order.entries.size() * sizeof(Entry) + exchange,
                  "putting shards together");
-    if (ranks.is_root()) require_free_space(job.config.output.folder, bytes, "the shards");
+    if (ranks.is_root()) require_free_space(job.config.output.directory, bytes, "the shards");
   });
 }
 
