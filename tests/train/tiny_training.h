@@ -49,6 +49,7 @@ struct TinyRun {
   double learning_rate = 5e-3;
   std::int64_t bucket_elements = 1024;
   std::string moments = "micro_batch";
+  double lambda = 1.0;
   std::int64_t max_steps_of_schedule = 1000;
   // Wraps a rank's model (to inject faults).
   std::function<std::unique_ptr<models::Model>(std::unique_ptr<models::Model>, int rank)> wrap = {};
@@ -66,6 +67,7 @@ inline train::BuildModel tiny_builder(const TinyRun& run, int rank) {
   return [run, rank](Backend& backend) {
     auto config = tiny_autoencoder(run.variant);
     config.moments = run.moments;
+    config.lambda = run.lambda;
     std::unique_ptr<models::Model> model = models::build_autoencoder(config);
     model->parameters().allocate(backend, DType::float32, true);
     return run.wrap ? run.wrap(std::move(model), rank) : std::move(model);

@@ -114,7 +114,8 @@ TEST(Trainer, OverfitsOneBatch) {
   run.records = 6;
   run.capacity = 256;
   run.micro_batches = 1;
-  run.steps = 250;
+  run.steps = 400;
+  run.lambda = 0.1;
   run.learning_rate = 1e-2;
   const auto result = train_tiny(run, 1)[0];
   EXPECT_GT(value_of(result.metrics.back(), "accuracy"), 0.99);
