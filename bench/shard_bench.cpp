@@ -5,7 +5,7 @@
 // and the parts of the way: reading, tokenising, writing. Files lie in the folder given, which decides what a write
 // costs.
 //
-//   shard_bench FASTA [FOLDER] [ROUNDS]     FASTA: plain text, see lsd_make_synthetic_fasta
+//   shard_bench [FASTA [FOLDER [ROUNDS]]]     FASTA: plain text; without it 200 MB of synthetic proteins
 #include <fmt/format.h>
 #include <isa-l/igzip_lib.h>
 #include <sys/resource.h>
@@ -22,6 +22,7 @@
 
 #include "lsd/core/error.h"
 #include "lsd/data/fasta_reader.h"
+#include "lsd/data/synthetic_fasta.h"
 #include "lsd/tasks/shard.h"
 
 namespace {
@@ -110,13 +111,21 @@ void run_stage(const std::string& input, const std::filesystem::path& folder, bo
   tasks::shard(config, runtime);
 }
 
+std::string make_synthetic(const std::filesystem::path& folder) {
+  const data::SyntheticFasta proteins(1, 60);
+  std::string text;
+  for (std::uint64_t record = 0; text.size() < 200'000'000; ++record) proteins.append_record(record, text);
+  const auto path = folder / "synthetic.fasta";
+  std::ofstream(path, std::ios::binary) << text;
+  return path;
+}
+
 int run(const std::vector<std::string>& arguments) {
-  const std::string fasta = arguments.at(0);
-  const std::filesystem::path folder = arguments.size() > 1
-                                           ? std::filesystem::path(arguments[1])
+  const auto folder = arguments.size() > 1 ? std::filesystem::path(arguments[1])
                                            : std::filesystem::temp_directory_path() / "lsd_shard_bench";
   const int rounds = arguments.size() > 2 ? std::stoi(arguments[2]) : 5;
   std::filesystem::create_directories(folder);
+  const auto fasta = arguments.empty() ? make_synthetic(folder) : arguments[0];
   const auto text = read_file(fasta);
   const auto bytes = static_cast<double>(text.size());
   const auto gzip = (folder / "input.fasta.gz").string();
@@ -142,16 +151,12 @@ int run(const std::vector<std::string>& arguments) {
       bytes / 1e6 / plain.cpu_seconds, raw.seconds / read.seconds, raw.seconds / whole.seconds);
   std::filesystem::remove_all(folder / "out");
   std::filesystem::remove(gzip);
+  if (arguments.empty()) std::filesystem::remove(fasta);
   return 0;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::vector<std::string> arguments(argv + 1, argv + argc);
-  if (arguments.empty()) {
-    fmt::print("usage: shard_bench FASTA [FOLDER] [ROUNDS]\n");
-    return 1;
-  }
-  return run(arguments);
+  return run({argv + 1, argv + argc});
 }
