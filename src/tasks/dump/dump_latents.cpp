@@ -244,7 +244,7 @@ class LatentDump {
     std::string lost;
     for (std::size_t part = 0; part < parts_.size(); ++part) {
       if (!is_there(part)) {
-        lost += " " + part_path(part).filename().string();
+        lost += fmt::format(" {}", part_path(part).filename().string());
         continue;
       }
       const io::EmbeddingPartReader reader(part_path(part));

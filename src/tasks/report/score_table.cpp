@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "score_table_internal.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <set>
@@ -80,7 +82,8 @@ std::vector<ScoreRow> score_rows(const std::vector<ProbeResult>& results) {
   for (const auto& [key, group] : groups) {
     for (const auto* result : group) {
       if (result->task_fingerprint == group.front()->task_fingerprint) continue;
-      throw UserError("results of the task '" + result->task + "' come from different task files: report them apart");
+      throw UserError(
+          fmt::format("results of the task '{}' come from different task files: report them apart", result->task));
     }
     rows.push_back(row_of(group));
   }
