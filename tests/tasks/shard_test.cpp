@@ -200,7 +200,7 @@ TEST(Shard, BadRecordsAreNamedWhateverTheRanks) {
       {">a\nMKV\n>b\nMK\nV-L\n>c\nLL\n", {"record 2 ('b')", "line 5", "'-'", "residues.gaps"}},
       {">a\nMKV\n>b\nMK*V\n>c\nLL\n", {"record 2 ('b')", "line 4", "'*'", "residues.inner_stops"}},
       {">a\nMKV\n>b\nMKV\n>c\nL7L\n", {"record 3 ('c')", "line 6", "'7'", "digit", "residues.other"}},
-      {std::string(">a\nMKV\n>b\nM\0V\n>c\nLL\n", 23), {"record 2 ('b')", "line 4", "0x00", "NUL"}},
+      {std::string(">a\nMKV\n>b\nM\0V\n>c\nLL\n", 20), {"record 2 ('b')", "line 4", "0x00", "NUL"}},
       {">a\nMKV\n>b\nMKV\n>c\nL\xC3\xA9L\n", {"record 3 ('c')", "0xC3", "ASCII"}},
       {">a\nMKV\n>b\nMKV\n+\nIII\n", {"record 2 ('b')", "line 5", "FASTQ"}},
       {">a\nMKV\n>b\nMKV\n>\nLL\n", {"record 3", "line 5", "no id"}},
