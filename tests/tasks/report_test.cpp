@@ -67,10 +67,13 @@ TEST(Report, GathersSeedsAndComparesWithComposition) {
 }
 
 TEST(Report, TablesNameTheTestSetAndMarkWhatLearntNothing) {
-  const auto text = markdown_of(score_rows(sample()));
+  auto results = sample();
+  results.push_back(result_of("mlm", "encoder", 0.0, 1, 0.60));
+  const auto text = markdown_of(score_rows(results));
   EXPECT_THAT(text, HasSubstr("accuracy on 300 test rows"));
   EXPECT_THAT(text, HasSubstr("| nm diffusion | 0.3 | mlp | 2 | 0.530 ± 0.042 | 0.430 to 0.630 | 0.750 | - | - |"));
-  EXPECT_THAT(text, HasSubstr("| yes (+0.080) |"));
+  EXPECT_THAT(text, HasSubstr("| yes (+0.150) |"));           // its interval, 0.5 to 0.7, lies above 0.45
+  EXPECT_THAT(text, HasSubstr("| within noise (+0.080) |"));  // 0.43 to 0.63 does not
   EXPECT_THAT(text, HasSubstr("| **no** (-0.050) |"));
   EXPECT_LT(text.find("composition |"), text.find("nm diffusion"));
 }

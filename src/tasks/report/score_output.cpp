@@ -26,7 +26,9 @@ std::string features_of(const ScoreRow& row) {
 std::string verdict_of(const ScoreRow& row) {
   if (row.baseline) return "";
   if (!row.over_composition) return "not compared";
-  return fmt::format("{} ({:+.3f})", row.beats_composition() ? "yes" : "**no**", *row.over_composition);
+  const double composition = row.mean - *row.over_composition;
+  const auto* word = !row.beats_composition() ? "**no**" : row.interval.low > composition ? "yes" : "within noise";
+  return fmt::format("{} ({:+.3f})", word, *row.over_composition);
 }
 
 std::string score_cell(const ScoreRow& row) {
@@ -66,10 +68,9 @@ std::string markdown_of(const std::vector<ScoreRow>& rows) {
   if (!rows.empty()) {
     out +=
         "Scores are means over seeds ± their standard deviation; the interval is a bootstrap of the test rows, its "
-        "bounds "
-        "averaged over seeds. \"above composition\" compares with amino-acid composition and length under the same "
-        "head: "
-        "features that are not above it have learnt nothing that this task sees.\n";
+        "bounds averaged over seeds. \"above composition\" compares with amino-acid composition and length under the "
+        "same head: yes when the whole interval lies above its score, within noise when only the mean does. Features "
+        "that are not above it have learnt nothing that this task sees.\n";
   }
   return out;
 }
