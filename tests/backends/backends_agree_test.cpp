@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <ostream>
 
 #include "backends/cpu/cpu_internal.h"
 #include "backends/op_cases.h"
@@ -75,6 +76,11 @@ struct Parameter {
   CaseSizes sizes;
   DType type;
 };
+
+// How GoogleTest and CTest name a parameter; without it they print its bytes.
+void PrintTo(const Parameter& parameter, std::ostream* out) {
+  *out << parameter.sizes.label << ", " << name_of(parameter.type);
+}
 
 // The reference is slow, so each of its results serves all backends.
 void expect_agreement(const Parameter& parameter, const std::vector<BackendKind>& others) {
