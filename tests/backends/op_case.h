@@ -71,7 +71,12 @@ class Operands {
   }
   // Random before the op, which adds to it or updates it; compared afterwards.
   TensorView updated(const std::string& name, DType type, Shape shape, double deviation = 1.0, double mean = 0.0) {
-    return place(name, type, shape, [&](std::uint32_t i) { return mean + deviation * normal_draw(name, i); }, Role::output);
+    const auto draw = [&](std::uint32_t i) { return mean + deviation * normal_draw(name, i); };
+    const auto view = place(name, type, shape, draw, Role::output);
+    auto& before = operands_.at(name).before;
+    for (std::int64_t i = 0; i < shape.elements(); ++i)
+      before.push_back(static_cast<float>(draw(static_cast<std::uint32_t>(i))));
+    return view;
   }
   // Sequences of these lengths end to end, then dead rows.
   PackedLayout layout(const std::vector<int>& lengths, int dead_rows, int spare_sequences = 2) {
@@ -113,12 +118,14 @@ class Operands {
   struct Result {
     DType type;
     std::vector<std::byte> bytes;
+    std::vector<float> before;  // what an updated operand held; empty for a plain output
   };
   std::map<std::string, Result> results() {
     std::map<std::string, Result> out;
     for (auto& [name, operand] : operands_)
       if (operand.role == Role::output) {
-        Result result{operand.view.dtype(), std::vector<std::byte>(static_cast<std::size_t>(operand.view.bytes()))};
+        Result result{operand.view.dtype(), std::vector<std::byte>(static_cast<std::size_t>(operand.view.bytes())),
+                      operand.before};
         backend_->copy_to_host(result.bytes.data(), operand.view);
         backend_->synchronize();
         out.emplace(name, std::move(result));
@@ -137,6 +144,7 @@ class Operands {
     DeviceMemory memory;
     TensorView view;
     Role role;
+    std::vector<float> before;
   };
 
   std::uint32_t key_of(const std::string& name) const {
@@ -155,7 +163,7 @@ class Operands {
   TensorView allocate(const std::string& name, DType type, Shape shape, Role role) {
     auto memory = backend_->allocate(static_cast<std::size_t>(shape.elements() * size_of(type)));
     TensorView view(memory.data(), type, shape, backend_->device());
-    operands_.insert_or_assign(name, Operand{std::move(memory), view, role});
+    operands_.insert_or_assign(name, Operand{std::move(memory), view, role, {}});
     return view;
   }
   template <class Draw>
