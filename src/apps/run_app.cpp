@@ -8,6 +8,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <new>
 #include <optional>
@@ -15,6 +16,7 @@
 
 #include "lsd/core/build_info.h"
 #include "lsd/core/error.h"
+#include "lsd/core/fault_point.h"
 #include "lsd/core/run_dir.h"
 #include "startup_internal.h"
 
@@ -43,6 +45,11 @@ struct Compute {
   std::unique_ptr<Backend> backend;
   std::unique_ptr<dist::TensorCollectives> collectives;
 };
+
+std::string faults_asked_for() {
+  const char* faults = std::getenv("LSD_FAULT");
+  return faults == nullptr ? "" : faults;
+}
 
 Compute make_compute(const AppInfo& info, const CommandLine& line, dist::HostCommunicator& ranks) {
   Compute compute;
@@ -86,6 +93,8 @@ int run_task(const AppInfo& info, const CommandLine& line, dist::HostCommunicato
                          .collectives = compute.collectives.get()};
   log.info(fmt::format("{} {} (git {}), ranks {}{}", info.name, version(), git_revision(), ranks.size(),
                        compute.backend ? fmt::format(", {}", compute.backend->description()) : ""));
+  if (const auto faults = faults_asked_for(); !faults.empty())
+    log.warn(fmt::format("LSD_FAULT={} is set: this run breaks on purpose", faults));
   try {
     std::int64_t stopped = task(runtime) == tasks::Outcome::stopped ? 1 : 0;
     ranks.all_reduce_max(std::span(&stopped, 1));  // also: nobody leaves before the last rank has finished
@@ -101,6 +110,7 @@ std::optional<int> answer_options(const AppInfo& info, const std::vector<std::st
   const std::string help = help_text(info, schema);  // while the values are still the defaults
   std::optional<std::string> answer;
   together(ranks, [&] {
+    arm_faults(faults_asked_for(), ranks.rank());
     line = parse_command_line(schema, info.needs_backend, arguments);
     if (line.help) answer = help;
     if (!line.help && line.version) answer = version_text(info);

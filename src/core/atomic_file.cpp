@@ -16,6 +16,7 @@
 
 #include "lsd/core/checksum.h"
 #include "lsd/core/error.h"
+#include "lsd/core/fault_point.h"
 #include "lsd/core/log.h"
 
 namespace fs = std::filesystem;
@@ -68,6 +69,7 @@ void sync_file(const fs::path& path) {
   FileDescriptor file(path, O_RDONLY);
   file.sync(false);
   file.close();
+  fault_point("file.synced");
 }
 
 void sync_folder(const fs::path& path) {
@@ -108,6 +110,7 @@ fs::path partial_path(const fs::path& path) {
 void commit_file(const fs::path& partial, const fs::path& path) {
   sync_file(partial);
   rename_and_sync_parent(partial, path);
+  fault_point("file.renamed");
 }
 
 void commit_folder(const fs::path& partial, const fs::path& path) {
@@ -116,17 +119,23 @@ void commit_folder(const fs::path& partial, const fs::path& path) {
     if (entry.is_directory()) sync_folder(entry.path());
   }
   sync_folder(partial);
+  fault_point("folder.synced");
   rename_and_sync_parent(without_trailing_slash(partial), without_trailing_slash(path));
+  fault_point("folder.renamed");
 }
 
 void write_file_atomically(const fs::path& path, std::span<const std::byte> bytes) {
   const fs::path partial = partial_path(path);
   try {
     FileDescriptor file(partial, O_WRONLY | O_CREAT | O_EXCL);
+    fault_point("file.opened");
     file.write(bytes);
+    fault_point("file.written");
     file.sync(false);
     file.close();
+    fault_point("file.synced");
     rename_and_sync_parent(partial, path);
+    fault_point("file.renamed");
   } catch (...) {
     std::error_code ignored;
     fs::remove(partial, ignored);

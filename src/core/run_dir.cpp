@@ -17,6 +17,7 @@
 #include "lsd/core/atomic_file.h"
 #include "lsd/core/build_info.h"
 #include "lsd/core/error.h"
+#include "lsd/core/fault_point.h"
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
@@ -102,6 +103,7 @@ RunDir::RunDir(fs::path folder, std::string_view program, std::string_view confi
                                    {"ranks", ranks}});
   write_file_atomically(file, environment.dump(2) + "\n");
   write_file_atomically(folder_ / "config.cfg", config_text);
+  fault_point("run.folder_opened");
 }
 
 RunState RunDir::state() const {
@@ -122,6 +124,7 @@ void commit_run_state(const fs::path& folder, RunState state, std::string_view r
   remove_state_files(folder);
   const Json text = {{"reason", reason}, {"time", utc_now()}, {"host", host_name()}};
   write_file_atomically(folder / file->second, text.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  fault_point("run.state_written");
 }
 
 void RunDir::append_metrics(std::string_view json_line) {

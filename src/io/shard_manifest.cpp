@@ -9,6 +9,7 @@
 #include "lsd/core/atomic_file.h"
 #include "lsd/core/checksum.h"
 #include "lsd/core/error.h"
+#include "lsd/core/fault_point.h"
 
 namespace lsd::io {
 namespace {
@@ -134,6 +135,7 @@ const ManifestSplit& ShardManifest::split(std::string_view name) const {
 
 void write_manifest(const std::filesystem::path& folder, const ShardManifest& manifest) {
   write_file_atomically(folder / kManifestName, manifest_to_json(manifest).dump(2) + "\n");
+  fault_point("shard.manifest_written");
 }
 
 ShardManifest read_manifest(const std::filesystem::path& folder) {

@@ -6,6 +6,7 @@
 #include "hdf5_handle_internal.h"
 #include "lsd/core/atomic_file.h"
 #include "lsd/core/error.h"
+#include "lsd/core/fault_point.h"
 #include "shard_tables_internal.h"
 #include "table_writer_internal.h"
 
@@ -73,6 +74,7 @@ ShardWriter::ShardWriter(std::filesystem::path folder, const ShardIdentity& iden
   const auto target = std::move(folder) / shard_name(identity.split, identity.index, identity.count);
   const auto partial = partial_path(target);
   with_context("while writing " + target.string(), [&] {
+    fault_point("shard.begun");
     const auto lock = lock_hdf5();
     try {
       state_ = std::make_unique<State>(target, partial, identity, sizes);
@@ -108,7 +110,9 @@ void ShardWriter::append(const ShardRecord& record) {
 
 ShardEntry ShardWriter::finish() {
   return with_context("while writing " + state_->target.string(), [&] {
+    fault_point("shard.rows_written");
     state_->close_tables();
+    fault_point("shard.tables_closed");
     const ShardEntry entry{.name = state_->target.filename().string(),
                            .records = static_cast<std::int64_t>(state_->sizes.records),
                            .residues = static_cast<std::int64_t>(state_->sizes.residues),
@@ -116,6 +120,7 @@ ShardEntry ShardWriter::finish() {
                            .checksum = checksum_of_file(state_->partial)};
     commit_file(state_->partial, state_->target);
     state_.reset();
+    fault_point("shard.committed");
     return entry;
   });
 }

@@ -125,6 +125,15 @@ TEST(RunApp, AKilledRankEndsAll) {
   EXPECT_LT(result.seconds, 30);
 }
 
+TEST(RunApp, AnUnknownFaultIsRefusedAndAKnownOneToldOf) {
+  const auto unknown = run_program("env LSD_FAULT=no.such=kill " + kProgram + " --backend=reference");
+  EXPECT_EQ(unknown.exit_code, 1);
+  EXPECT_THAT(unknown.err, HasSubstr("'no.such=kill'"));
+  const auto known = run_program("env LSD_FAULT=shard.begun=kill " + kProgram + " --backend=reference");
+  EXPECT_EQ(known.exit_code, 0) << known.err;
+  EXPECT_THAT(known.err, HasSubstr("breaks on purpose"));
+}
+
 // Two processes that a launcher believes to be ranks of one job, but whose MPI was never connected.
 TEST(RunApp, RefusesRanksThatDoNotSeeEachOther) {
   const auto result = run_program("env " LSD_MPI_ENVIRONMENT " PMI_SIZE=2 " + kProgram + " --backend=reference");

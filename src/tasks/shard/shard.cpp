@@ -13,6 +13,7 @@
 #include "lsd/core/checksum.h"
 #include "lsd/core/config.h"
 #include "lsd/core/error.h"
+#include "lsd/core/fault_point.h"
 #include "lsd/core/run_dir.h"
 #include "lsd/data/shard_set.h"
 #include "shard_internal.h"
@@ -207,8 +208,10 @@ Outcome shard(const ShardConfig& config, Runtime& runtime) {
   announce(job);
   auto result = read_input(job);
   if (result.stopped) return stop_early(job, folder);
+  together(runtime.ranks, [] { fault_point("shard.input_read"); });
   drop_duplicate_ids(job, result);
   drop_duplicate_sequences(job, result);
+  together(runtime.ranks, [] { fault_point("shard.duplicates_dropped"); });
   add_tallies(job, result);
   const auto sum = sum_of(result.tallies);
   if (sum.kept().records == 0) {
@@ -218,6 +221,7 @@ Outcome shard(const ShardConfig& config, Runtime& runtime) {
   folder.start_writing();
   auto splits = write_shards(job, result);
   if (!splits) return stop_early(job, folder);
+  together(runtime.ranks, [] { fault_point("shard.all_committed"); });
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   finish(job, result, std::move(*splits), folder, seconds.count());
   return Outcome::done;
