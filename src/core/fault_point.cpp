@@ -20,11 +20,11 @@
 namespace lsd {
 namespace {
 
-enum class Action { kill, exit, stall, raise, no_space, poison };
+enum class Action { kill, exit, stall, stop, raise, no_space, poison };
 
-constexpr std::pair<std::string_view, Action> kActions[] = {{"kill", Action::kill},       {"exit", Action::exit},
-                                                            {"stall", Action::stall},     {"throw", Action::raise},
-                                                            {"enospc", Action::no_space}, {"poison", Action::poison}};
+constexpr std::pair<std::string_view, Action> kActions[] = {
+    {"kill", Action::kill},   {"exit", Action::exit},       {"stall", Action::stall},  {"stop", Action::stop},
+    {"throw", Action::raise}, {"enospc", Action::no_space}, {"poison", Action::poison}};
 
 struct Fault {
   std::string name;
@@ -87,6 +87,9 @@ bool act(const Fault& fault) {
       [[fallthrough]];  // the signal may take a moment: go no further
     case Action::stall:
       while (true) ::pause();
+    case Action::stop:
+      ::raise(SIGSTOP);
+      return false;
     case Action::exit:
       ::_exit(1);
     case Action::raise:

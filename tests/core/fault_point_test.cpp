@@ -96,6 +96,22 @@ TEST_F(FaultPoint, AStalledThreadLivesUntilItIsKilled) {
   ::close(ends[1]);
 }
 
+TEST_F(FaultPoint, AStoppedProcessGoesOnWhenTold) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    arm_faults("shard.begun=stop", 0);
+    fault_point("shard.begun");
+    ::_exit(7);
+  }
+  int status = 0;
+  ::waitpid(child, &status, WUNTRACED);
+  ASSERT_TRUE(WIFSTOPPED(status));
+  ::kill(child, SIGCONT);
+  ::waitpid(child, &status, 0);
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 7);
+}
+
 TEST_F(FaultPoint, OneOfManyThreadsMeetsTheFault) {
   arm_faults("train.gradients#500=poison", 0);
   std::atomic<int> met = 0;
@@ -110,7 +126,7 @@ TEST_F(FaultPoint, OneOfManyThreadsMeetsTheFault) {
 
 TEST_F(FaultPoint, RefusesWhatItDoesNotKnow) {
   expect_error<UserError>([] { arm_faults("shard.began=kill", 0); }, {"shard.began", "shard.begun"});
-  expect_error<UserError>([] { arm_faults("shard.begun=burn", 0); }, {"'shard.begun=burn'", "kill, exit, stall"});
+  expect_error<UserError>([] { arm_faults("shard.begun=burn", 0); }, {"'shard.begun=burn'", "kill, exit, stall, stop"});
   expect_error<UserError>([] { arm_faults("shard.begun", 0); }, {"no action"});
   for (const auto* entry : {"shard.begun#0=kill", "shard.begun#x=kill", "shard.begun@=kill", "shard.begun@-1=kill"})
     expect_error<UserError>([entry] { arm_faults(entry, 0); }, {entry, "whole number"});

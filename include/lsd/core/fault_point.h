@@ -8,6 +8,7 @@
 //   kill     SIGKILL to this process: nothing is flushed, nobody is told
 //   exit     the process ends at once with code 1, without a word
 //   stall    this thread never goes on; the process lives
+//   stop     SIGSTOP to this process: it stands still until somebody sends SIGCONT
 //   throw    SystemError naming the point
 //   enospc   SystemError as of a write to a full disk
 //   poison   poison_point() says true: the caller spoils its data
