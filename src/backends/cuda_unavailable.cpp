@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Stands in for cuda/ in builds without CUDA: the same functions, which say so.
+#include "lsd/backends/cuda_device.h"
 #include "lsd/backends/make_backend.h"
 #include "lsd/core/error.h"
 
@@ -11,6 +12,8 @@ std::unique_ptr<Backend> make_cuda_backend(const BackendOptions&) {
 }
 
 bool cuda_built() { return false; }
+
+CudaDevice cuda_device_of(Backend&) { return {}; }
 
 bool cuda_device_present(std::string& why_not) {
   why_not = "this build has no CUDA backend";

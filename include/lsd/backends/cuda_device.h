@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The stream behind a backend, for transports that order themselves with it (dist/nccl). Without CUDA types, so that
+// builds without CUDA can ask too.
+
+#include "lsd/tensor/backend.h"
+
+namespace lsd::backends {
+
+struct CudaDevice {
+  void* stream = nullptr;  // cudaStream_t on which the backend's ops and copies run, in order
+  int device = -1;         // GPU number within this process
+  bool present() const { return device >= 0; }
+};
+
+// Not present for every backend but "cuda", and for one that only plans.
+CudaDevice cuda_device_of(Backend& backend);
+
+}  // namespace lsd::backends
