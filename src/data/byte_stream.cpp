@@ -2,6 +2,7 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -140,6 +141,14 @@ std::unique_ptr<BlockSource> open_blocks(InputFile& file) {
     default:
       return make_direct_blocks(make_plain_stream(file), block_bytes);
   }
+}
+
+std::string read_whole_text(InputFile& file) {
+  const auto blocks = open_blocks(file);
+  std::string text;
+  for (auto block = blocks->next_block(); !block.empty(); block = blocks->next_block())
+    text.append(block.data(), block.size());
+  return text;
 }
 
 }  // namespace lsd::data

@@ -71,4 +71,7 @@ std::unique_ptr<BlockSource> make_ahead_blocks(std::unique_ptr<ByteStream> strea
 // The whole chain for one file, whose lifetime must exceed the result's.
 std::unique_ptr<BlockSource> open_blocks(InputFile& file);
 
+// A whole decompressed file in memory: for files of megabytes, such as task tables.
+std::string read_whole_text(InputFile& file);
+
 }  // namespace lsd::data

@@ -67,7 +67,7 @@ void InputFile::open(const std::string& path, std::uint64_t start) {
   struct stat status {};
   if (::fstat(file_, &status) == 0 && S_ISDIR(status.st_mode)) {
     ::close(file_);
-    throw DataError(fmt::format("{} is a folder: name the FASTA files in it", path));
+    throw DataError(fmt::format("{} is a folder: name the files in it", path));
   }
   ::posix_fadvise(file_, 0, 0, POSIX_FADV_SEQUENTIAL);
   if (start > 0 && ::lseek(file_, static_cast<off_t>(start), SEEK_SET) < 0)
@@ -87,7 +87,7 @@ void InputFile::look_at_head() {
   const std::string_view head(head_, head_size_);
   for (const auto& magic : kForeignKinds) {
     if (head.starts_with(magic.bytes)) {
-      throw DataError(fmt::format("{} is {}: hand in FASTA as plain text, gzip or zstd", name_, magic.kind));
+      throw DataError(fmt::format("{} is {}: hand it in as plain text, gzip or zstd", name_, magic.kind));
     }
   }
   if (head.starts_with("\x1F\x8B")) encoding_ = Encoding::gzip;

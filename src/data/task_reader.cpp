@@ -9,7 +9,7 @@
 #include <optional>
 #include <unordered_map>
 
-#include "gzip_text_internal.h"
+#include "byte_stream_internal.h"
 #include "lsd/core/checksum.h"
 #include "lsd/core/error.h"
 #include "lsd/data/alphabet.h"
@@ -241,7 +241,10 @@ std::vector<std::int64_t> Task::rows_of(TaskSplit split) const {
 }
 
 Task read_task(const std::filesystem::path& path, const TaskOptions& options) {
-  const std::string text = read_maybe_gzip(path);
+  InputFile file(path.string());
+  if (path.extension() == ".gz" && file.encoding() != Encoding::gzip)
+    throw DataError(fmt::format("{}: named .gz but not gzip data. Rename it or compress it.", path.string()));
+  const std::string text = read_whole_text(file);
   Task task = TaskParser(path.string(), options).parse(text);
   ChecksumStream checksum;
   checksum.add(std::as_bytes(std::span(text.data(), text.size())));

@@ -2,7 +2,6 @@
 #include "lsd/tasks/step_bench.h"
 
 #include <fmt/format.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <chrono>
@@ -164,11 +163,17 @@ double median_seconds(const StepBenchConfig& config, const std::function<void()>
   return times[times.size() / 2];
 }
 
+// Not getrusage's: that one survives exec, so it may be the peak of the program that started this one.
+std::int64_t peak_resident_bytes() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("VmHWM:")) return std::stoll(line.substr(6)) * 1024;
+  return 0;
+}
+
 std::string report(const StepBenchConfig& config, const Backend& backend, const train::MemoryPlan& plan,
                    std::int64_t tokens, double seconds) {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  const auto resident = static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
+  const auto resident = peak_resident_bytes();
   const auto rate = static_cast<double>(tokens) / seconds;
   if (!config.json)
     return fmt::format("{} {} {} on {}: {} tokens in {:.2f} ms (median), {:.0f} tokens/s, {} planned, {} resident at most\n",
