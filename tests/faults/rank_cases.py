@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ranks that compute nonsense, fall silent or leave; two jobs on one folder; clocks that jump."""
+import glob
+import shutil
+import signal
+import time
+
+from cases import case
+from lab import Failed, Skipped, require
+
+DEADLINE_OPTION = "--collective-timeout=5"
+
+
+@case
+def nan_gradient_on_one_rank(suite):
+    """The step is skipped by all ranks alike, told, and remembered through a kill."""
+    lab = suite.lab
+    outs = {}
+    for rank in (0, 1):
+        outs[rank] = lab.new_folder("train")
+        code, text = lab.run(suite.train.command(outs[rank]), 2, fault=f"train.gradients#5@{rank}=poison")
+        require(code == 0 and "not finite" in text, f"a NaN on rank {rank}: ended with {code}:\n{text[-2000:]}")
+    outs["killed"] = lab.new_folder("train")
+    code, _ = lab.run(suite.train.command(outs["killed"]), 2, fault="train.gradients#5@1=poison,checkpoint.begun#6=kill")
+    require(code != 0, "the kill did not hit")
+    lab.run_well(suite.train.command(outs["killed"]), 2)
+    wanted = suite.train.artefacts(outs[0])
+    for name in (1, "killed"):
+        require(suite.train.artefacts(outs[name]) == wanted, f"a NaN on one rank: run '{name}' differs from that on rank 0")
+        lab.compared += 1
+    lines = [line for line in suite.train.metrics(outs[0]) if line["kind"] == "train"]
+    require([line["step"] for line in lines] == list(range(1, 25)), "steps are missing behind a skipped one")
+
+
+@case
+def nan_gradient_in_every_step(suite):
+    """Skipping does not go on for ever."""
+    faults = ",".join(f"train.gradients#{step}@1=poison" for step in range(1, 25))
+    code, text = suite.lab.run(suite.train.command(suite.lab.new_folder("train")), 2, fault=faults)
+    require(code == 1 and "in a row" in text, f"ended with {code}:\n{text[-2000:]}")
+
+
+def silent_rank(suite, stage, point):
+    """One rank stands still. The others end the job within the deadline and name what they waited for."""
+    lab = suite.lab
+    out = lab.new_folder(stage.name)
+    job = lab.start([*stage.command(out), DEADLINE_OPTION], 2, fault=f"{point}@1=stop")
+    job.wait_stopped()
+    start = time.monotonic()
+    code, text = job.wait(60), job.text()
+    require(code != 0 and "rank" in text and "deadline" in text,
+            f"{stage.name}, rank 1 silent at {point}: ended with {code}:\n{text[-2000:]}")
+    suite.tell(f"{stage.name}, {point}: ended after {time.monotonic() - start:.1f} s")
+    lab.run_well(stage.command(out), 2)
+    stage.prove_equal(lab, out)
+
+
+@case
+def rank_stops_answering(suite):
+    silent_rank(suite, suite.train, "train.step_done#5")
+    silent_rank(suite, suite.shard, "shard.begun#2")
+    silent_rank(suite, suite.dump, "dump.part_begun#2")
+
+
+@case
+def rank_leaves_without_a_word(suite):
+    lab = suite.lab
+    for stage, point in ((suite.train, "train.step_done#5@1"), (suite.shard, "shard.begun#2@1"), (suite.dump, "dump.part_begun#2@1")):
+        out = lab.new_folder(stage.name)
+        code, text = lab.run(stage.command(out), 2, fault=f"{point}=exit")
+        require(code != 0, f"{stage.name}: a rank left and the job ended well:\n{text[-2000:]}")
+        lab.run_well(stage.command(out), 2)
+        stage.prove_equal(lab, out)
+
+
+def superseded(suite, stage, point):
+    """A job stands still, as on a node cut off; another one is started on its folder; then the first goes on."""
+    lab = suite.lab
+    out = lab.new_folder(stage.name)
+    first = lab.start(stage.command(out), 2, fault=f"{point}@0=stop")
+    stopped = first.wait_stopped()
+    lab.run_well(stage.command(out), 2)
+    stage.prove_equal(lab, out)
+    first.send(signal.SIGCONT, stopped)
+    code, text = first.wait(), first.text()
+    require(code == 1 and "superseded" in text, f"{stage.name}, {point}: the older job ended with {code}:\n{text[-2000:]}")
+    lab.run_well(stage.command(out), 2)
+    stage.prove_equal(lab, out)
+
+
+@case
+def older_job_comes_back(suite):
+    superseded(suite, suite.train, "checkpoint.begun#2")
+    superseded(suite, suite.train, "checkpoint.state_written#2")
+    superseded(suite, suite.shard, "shard.rows_written#2")
+    superseded(suite, suite.shard, "shard.all_committed")
+    superseded(suite, suite.dump, "dump.part_rows_written#2")
+    superseded(suite, suite.dump, "dump.all_committed")
+
+
+@case
+def two_jobs_on_one_run_directory(suite):
+    """At once: whatever becomes of each, one that ends badly says why, and the folder ends equal."""
+    lab = suite.lab
+    for stage in (suite.shard, suite.train, suite.dump, suite.probe):
+        for _ in range(suite.kills(1, 5)):
+            out = lab.new_folder(stage.name)
+            first = lab.start(stage.command(out), 2)
+            time.sleep(lab.random.uniform(0, suite.seconds[stage.name]))
+            second = lab.start(stage.command(out), 2)
+            for name, job in (("first", first), ("second", second)):
+                code, text = job.wait(), job.text()
+                require(code == 0 or (code == 1 and ("superseded" in text or "another" in text)),
+                        f"{stage.name}: the {name} of two jobs ended with {code}:\n{text[-2000:]}")
+            lab.run_well(stage.command(out), 2)
+            stage.prove_equal(lab, out)
+
+
+def faketime_environment(folder):
+    libraries = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")
+    if not libraries:
+        raise Skipped("libfaketime is not installed (apt-get install faketime)")
+    clock = folder / "clock"
+    clock.write_text("+0")
+    return clock, {"FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1", "DONT_FAKE_MONOTONIC": "1",
+                   "FAKETIME_DONT_RESET": "1", "LAB_PRELOAD": libraries[0]}
+
+
+@case
+def clock_jumps(suite):
+    """A day ahead and a day back, in the middle of every stage; by turns with a kill."""
+    lab = suite.lab
+    for stage, point in ((suite.shard, "shard.begun#2"), (suite.train, "checkpoint.begun#2"), (suite.dump, "dump.part_begun#2"),
+                         (suite.diffusion, "checkpoint.begun#2")):
+        for jump in ("+1d", "-1d"):
+            folder = lab.new_folder("clock")
+            folder.mkdir()
+            clock, environment = faketime_environment(folder)
+            prefix = ["env", f"LD_PRELOAD={environment.pop('LAB_PRELOAD')}"]
+            out = lab.new_folder(stage.name)
+            job = lab.start(stage.command(out), 2, fault=f"{point}@0=stop", environment=environment, prefix=prefix)
+            stopped = job.wait_stopped()
+            clock.write_text(jump)
+            job.send(signal.SIGCONT, stopped)
+            code = job.wait()
+            require(code == 0, f"{stage.name}: the clock jumped by {jump}, and it ended with {code}:\n{job.text()[-2000:]}")
+            stage.prove_equal(lab, out)
+            day = [line for line in job.text().splitlines() if line[:4].isdigit()]
+            if day and day[0][:10] == day[-1][:10]:
+                raise Failed(f"the clock did not jump:\n{job.text()[-2000:]}")
+            lab.forget(out)
+            shutil.rmtree(folder)
