@@ -70,7 +70,7 @@ int fail(const std::exception_ptr& failure, const tasks::Runtime& runtime) {
   runtime.log.error(text);
   if (!runtime.run_folder.empty()) {
     try {
-      commit_run_state(runtime.run_folder, RunState::failed, text);
+      if (runtime.owns_run_folder()) commit_run_state(runtime.run_folder, RunState::failed, text);
     } catch (const std::exception& error) {
       runtime.log.warn(fmt::format("the run folder's state could not be written: {}", error.what()));
     }

@@ -113,13 +113,17 @@ void commit_file(const fs::path& partial, const fs::path& path) {
   fault_point("file.renamed");
 }
 
-void commit_folder(const fs::path& partial, const fs::path& path) {
+void sync_tree(const fs::path& partial) {
   for (const auto& entry : fs::recursive_directory_iterator(partial)) {
     if (entry.is_regular_file()) sync_file(entry.path());
     if (entry.is_directory()) sync_folder(entry.path());
   }
   sync_folder(partial);
   fault_point("folder.synced");
+}
+
+void commit_folder(const fs::path& partial, const fs::path& path) {
+  sync_tree(partial);
   rename_and_sync_parent(without_trailing_slash(partial), without_trailing_slash(path));
   fault_point("folder.renamed");
 }

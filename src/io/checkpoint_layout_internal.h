@@ -17,7 +17,6 @@ inline constexpr const char* kLatestFile = "latest";
 
 std::string checkpoint_name(std::int64_t step);                     // "checkpoint-00001000"
 std::optional<std::int64_t> step_of_name(const std::string& name);  // nullopt: not the name of a checkpoint
-std::vector<std::int64_t> checkpoint_steps(const std::filesystem::path& folder);  // ascending
 
 // The text guards itself: its first entry is the checksum of the text with that checksum's digits set to 0.
 std::string state_text(const CheckpointState& state, const std::vector<WrittenFile>& files);

@@ -60,6 +60,8 @@ const SafetensorsFile& Checkpoint::file(const std::string& name) const {
   return found->second;
 }
 
+fs::path checkpoint_path(const fs::path& folder, std::int64_t step) { return folder / checkpoint_name(step); }
+
 bool has_checkpoint(const fs::path& folder) {
   std::error_code error;
   return fs::exists(folder / kLatestFile, error) || !checkpoint_steps(folder).empty();

@@ -30,8 +30,15 @@ RunFolder::RunFolder(const TrainingJob& job)
       dir_ = std::make_unique<RunDir>(job.run.directory, job.program, job.identity.config_text, job.fingerprint,
                                       job.world.ranks.size());
       const bool done = dir_->state() == RunState::done;
-      if (!done) writer_.emplace(checkpoints_, static_cast<int>(job.checkpoint.keep_last));
       message = static_cast<char>(done ? Opening::done : Opening::ready);
+      if (!done) {
+        attempt_ = io::Attempt::begin(job.run.directory);
+        message += std::to_string(attempt_->number());
+        writer_.emplace(checkpoints_,
+                        io::CheckpointPolicy{.keep_last = static_cast<int>(job.checkpoint.keep_last),
+                                             .milestone_steps = job.checkpoint.milestone_steps},
+                        attempt_);
+      }
     } catch (const Error& error) {
       message = static_cast<char>(opening_of(error.kind())) + std::string(error.what());
     }
@@ -40,8 +47,12 @@ RunFolder::RunFolder(const TrainingJob& job)
   const auto opening = static_cast<Opening>(message.at(0));
   done_ = opening == Opening::done;
   if (!done_ && opening != Opening::ready) throw_as(opening, message.substr(1));
-  if (!done_ && job.on_folder) job.on_folder(job.run.directory);
-  if (done_) job.log.info("this run is already done: " + job.run.directory);
+  if (done_) {
+    job.log.info("this run is already done: " + job.run.directory);
+    return;
+  }
+  attempt_ = io::Attempt::join(job.run.directory, std::stoll(message.substr(1)));
+  if (job.on_folder) job.on_folder(*attempt_);
 }
 
 std::optional<io::Checkpoint> RunFolder::latest_checkpoint() const {
@@ -54,6 +65,7 @@ std::optional<io::Checkpoint> RunFolder::latest_checkpoint() const {
 
 void RunFolder::start_from(std::int64_t step) {
   if (dir_) {
+    attempt_->check_current();
     dir_->clear_state();
     dir_->truncate_metrics_after(step);
   }
@@ -61,11 +73,15 @@ void RunFolder::start_from(std::int64_t step) {
 }
 
 void RunFolder::append_metrics(const std::string& line) {
-  if (dir_) dir_->append_metrics(line);
+  if (!dir_) return;
+  attempt_->check_current();
+  dir_->append_metrics(line);
 }
 
 void RunFolder::commit(RunState state, const std::string& reason) {
-  if (dir_) dir_->commit_state(state, reason);
+  if (!dir_) return;
+  attempt_->check_current();
+  dir_->commit_state(state, reason);
 }
 
 bool RunFolder::finish(const std::function<bool()>& body) {

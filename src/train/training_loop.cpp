@@ -69,7 +69,8 @@ TrainingLoop::Next TrainingLoop::decide() {
                                                 : time_is_up ? Next::checkpoint
                                                              : Next::go_on);
   job_.world.ranks.all_reduce_max(std::span<std::int64_t>(&next, 1));
-  if (static_cast<Next>(next) == Next::go_on && due(job_.checkpoint.every_steps)) return Next::checkpoint;
+  const bool steps_are_up = due(job_.checkpoint.every_steps) || due(job_.checkpoint.milestone_steps);
+  if (static_cast<Next>(next) == Next::go_on && steps_are_up) return Next::checkpoint;
   return static_cast<Next>(next);
 }
 

@@ -14,7 +14,7 @@
 
 namespace lsd::train {
 
-// The run directory as all ranks see it.
+// The run directory as all ranks see it. Nothing is written there once a newer attempt has begun: SystemError instead.
 class RunFolder {
  public:
   explicit RunFolder(const TrainingJob& job);
@@ -35,6 +35,7 @@ class RunFolder {
   const TrainingJob& job_;
   std::filesystem::path checkpoints_;
   std::unique_ptr<RunDir> dir_;  // rank 0 only
+  std::optional<io::Attempt> attempt_;
   std::optional<io::CheckpointWriter> writer_;
   bool done_ = false;
 };

@@ -318,6 +318,65 @@ TEST(FailedWriters, LeaveTheLastCheckpointInForce) {
   EXPECT_THAT(names_in(folder.path()), ElementsAre("checkpoint-00000003", "latest"));
 }
 
+std::vector<std::int64_t> steps_kept(const fs::path& folder) {
+  return checkpoint_steps(folder);
+}
+
+TEST(CheckpointPolicy, MilestonesStayBesideTheNewest) {
+  const TemporaryFolder folder;
+  CheckpointWriter writer(folder.path(), {.keep_last = 2, .milestone_steps = 4});
+  for (std::int64_t step = 1; step <= 11; ++step) write_checkpoint(writer, step);
+  EXPECT_THAT(steps_kept(folder.path()), ElementsAre(4, 8, 10, 11));
+  expect_whole(open_checkpoint_at(folder / "checkpoint-00000004"), 4);
+}
+
+TEST(CheckpointPolicy, OneBeforeAWantedStepStays) {
+  const TemporaryFolder folder;
+  CheckpointWriter writer(folder.path(), 1);
+  for (const std::int64_t step : {1, 2}) write_checkpoint(writer, step);
+  writer.keep_one_before(4);
+  for (const std::int64_t step : {3, 5, 6}) write_checkpoint(writer, step);
+  EXPECT_THAT(steps_kept(folder.path()), ElementsAre(3, 6));
+  writer.keep_one_before(std::nullopt);
+  write_checkpoint(writer, 7);
+  EXPECT_THAT(steps_kept(folder.path()), ElementsAre(7));
+}
+
+TEST(CheckpointPolicy, StepsOfACourseThatWasLeftAreRemovedOnRequest) {
+  const TemporaryFolder folder;
+  CheckpointWriter writer(folder.path(), 5);
+  for (const std::int64_t step : {1, 2, 3}) write_checkpoint(writer, step);
+  write_checkpoint(writer, 2);
+  writer.remove_after(2);
+  EXPECT_THAT(steps_kept(folder.path()), ElementsAre(1, 2));
+  expect_whole(*open_latest_checkpoint(folder.path(), OnDamage::refuse), 2);
+}
+
+TEST(CheckpointPolicy, SpaceIsAskedForBeforeAnythingIsWritten) {
+  const TemporaryFolder folder;
+  CheckpointWriter writer(folder.path(), 1);
+  write_checkpoint(writer, 1);
+  const auto before = names_in(folder.path());
+  expect_error<SystemError>([&] { writer.begin(2, std::uint64_t{1} << 60U); },
+                            {"not enough space for the checkpoint of step 2", "1.0 EiB", "free"});
+  EXPECT_EQ(names_in(folder.path()), before);
+  write_checkpoint(writer, 2);
+}
+
+TEST(SupersededWriters, ChangeNothing) {
+  const TemporaryFolder folder;
+  CheckpointWriter older(folder / "c", {.keep_last = 1}, Attempt::begin(folder.path()));
+  write_checkpoint(older, 1);
+  older.begin(2);
+  CheckpointWriter newer(folder / "c", {.keep_last = 1}, Attempt::begin(folder.path()));
+  write_checkpoint(newer, 1);
+  const auto before = names_in(folder / "c");
+  expect_error<SystemError>([&] { older.commit(state_of(2)); }, {"superseded by attempt 2"});
+  expect_error<SystemError>([&] { write_checkpoint(older, 3); }, {"superseded by attempt 2"});
+  EXPECT_EQ(names_in(folder / "c"), before);
+  expect_whole(*open_latest_checkpoint(folder / "c", OnDamage::refuse), 1);
+}
+
 TEST(Checkpoints, PythonReadsThem) {
   const TemporaryFolder folder;
   CheckpointWriter writer(folder.path(), 2);

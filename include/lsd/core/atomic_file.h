@@ -18,6 +18,8 @@ std::filesystem::path partial_path(const std::filesystem::path& path);
 void commit_file(const std::filesystem::path& partial, const std::filesystem::path& path);
 // The same for a folder whose files are complete: syncs every file in it, renames, syncs the parent.
 void commit_folder(const std::filesystem::path& partial, const std::filesystem::path& path);
+// Syncs a folder and every file in it.
+void sync_tree(const std::filesystem::path& folder);
 void write_file_atomically(const std::filesystem::path& path, std::string_view text);
 void write_file_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes);
 std::string read_text_file(const std::filesystem::path& path);  // throws DataError naming the path

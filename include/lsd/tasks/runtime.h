@@ -3,6 +3,7 @@
 // What run_app hands to a task besides its config, and what a task hands back.
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 
 #include "lsd/core/log.h"
@@ -21,6 +22,8 @@ struct Runtime {
   dist::TensorCollectives* collectives = nullptr;
   // Set by the task, on every rank, once a run folder is its own: run_app commits FAILED there when the task throws.
   std::filesystem::path run_folder = {};
+  // False once a newer start of the job has taken the folder over, which then is no longer this one's to write to.
+  std::function<bool()> owns_run_folder = [] { return true; };
 };
 
 enum class Outcome {

@@ -76,6 +76,7 @@ struct CheckpointConfig {
   std::int64_t every_steps = 5000;
   double every_minutes = 30;
   std::int64_t keep_last = 2;
+  std::int64_t milestone_steps = 0;
 
   static void visit(auto& self, auto&& field) {
     field("every_steps", self.every_steps,
@@ -83,6 +84,8 @@ struct CheckpointConfig {
     field("every_minutes", self.every_minutes,
           {.help = "minutes between checkpoints; 0: only by steps and at the end", .unit = "minutes", .min = 0, .max = 1e6});
     field("keep_last", self.keep_last, {.help = "checkpoints to keep, newest first", .min = 1, .max = 1000});
+    field("milestone_steps", self.milestone_steps,
+          {.help = "checkpoints at multiples of it are kept for ever; 0: none", .unit = "steps", .min = 0, .max = 1e12});
   }
 };
 

@@ -45,8 +45,8 @@ struct TrainingJob {
   bool global_moments = false;
   std::function<double(double)> effective_time = [](double t) { return t; };
   std::function<void(const data::HostBatch&, bool validating)> prepare = {};
-  // Called on every rank once the run directory is this run's own.
-  std::function<void(const std::filesystem::path&)> on_folder = {};
+  // Called on every rank once the run directory is this run's own: it is so until a newer attempt begins.
+  std::function<void(const io::Attempt&)> on_folder = {};
   std::size_t frozen_bytes = 0;   // for the memory plan
 };
 

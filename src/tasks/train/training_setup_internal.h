@@ -34,7 +34,10 @@ train::TrainingJob common_job(const Config& config, Runtime& runtime, const std:
   job.checkpoint = config.checkpoint;
   job.compute = config.compute;
   job.packing.max_length = config.data.max_length;
-  job.on_folder = [&runtime](const std::filesystem::path& folder) { runtime.run_folder = folder; };
+  job.on_folder = [&runtime](const io::Attempt& attempt) {
+    runtime.run_folder = attempt.directory();
+    runtime.owns_run_folder = [attempt] { return attempt.is_current(); };
+  };
   if (config.run.memory_plan) return job;
   std::shared_ptr<data::ShardSplit> train_split = data::open_shard_split(config.data.shards, "train");
   job.identity.fingerprints["data"] = train_split->fingerprint();
