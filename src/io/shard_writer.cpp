@@ -36,8 +36,12 @@ void write_checksums(const Hdf5Handle& group, TableWriter<T>& table) {
 
 struct ShardWriter::State {
   State(std::filesystem::path target_, std::filesystem::path partial_, const ShardIdentity& identity,
-        const ShardSizes& sizes_)
-      : target(std::move(target_)), partial(std::move(partial_)), sizes(sizes_), file(create_hdf5_file(partial)) {
+        const ShardSizes& sizes_, std::optional<Attempt> attempt_)
+      : target(std::move(target_)),
+        partial(std::move(partial_)),
+        attempt(std::move(attempt_)),
+        sizes(sizes_),
+        file(create_hdf5_file(partial)) {
     write_identity(file, identity, sizes);
     tokens = std::make_unique<TableWriter<std::uint8_t>>(file, kTokensTable, sizes.residues);
     offsets = std::make_unique<TableWriter<std::uint64_t>>(file, kOffsetsTable, sizes.records + 1);
@@ -63,6 +67,7 @@ struct ShardWriter::State {
   }
 
   std::filesystem::path target, partial;
+  std::optional<Attempt> attempt;
   ShardSizes sizes;
   Hdf5Handle file;
   std::unique_ptr<TableWriter<std::uint8_t>> tokens, ids;
@@ -70,14 +75,15 @@ struct ShardWriter::State {
   std::uint64_t token_end = 0, id_end = 0;
 };
 
-ShardWriter::ShardWriter(std::filesystem::path folder, const ShardIdentity& identity, const ShardSizes& sizes) {
+ShardWriter::ShardWriter(std::filesystem::path folder, const ShardIdentity& identity, const ShardSizes& sizes,
+                         std::optional<Attempt> attempt) {
   const auto target = std::move(folder) / shard_name(identity.split, identity.index, identity.count);
-  const auto partial = partial_path(target);
+  const auto partial = attempt ? attempt->partial_path(target) : partial_path(target);
   with_context("while writing " + target.string(), [&] {
     fault_point("shard.begun");
     const auto lock = lock_hdf5();
     try {
-      state_ = std::make_unique<State>(target, partial, identity, sizes);
+      state_ = std::make_unique<State>(target, partial, identity, sizes, std::move(attempt));
     } catch (...) {
       std::error_code ignored;
       std::filesystem::remove(partial, ignored);
@@ -113,6 +119,8 @@ ShardEntry ShardWriter::finish() {
     fault_point("shard.rows_written");
     state_->close_tables();
     fault_point("shard.tables_closed");
+    // Before the file is looked at: a newer attempt removes what this one had begun.
+    if (state_->attempt) state_->attempt->check_current();
     const ShardEntry entry{.name = state_->target.filename().string(),
                            .records = static_cast<std::int64_t>(state_->sizes.records),
                            .residues = static_cast<std::int64_t>(state_->sizes.residues),

@@ -80,6 +80,18 @@ class ShardFile : public ::testing::Test {
   std::filesystem::path path_;
 };
 
+// The older of two jobs on one folder: what it wrote aside is gone or stays aside, what stands there stays.
+TEST_F(ShardFile, ASupersededWriterPutsNothingInPlace) {
+  const TemporaryFolder folder;
+  ShardWriter older(folder.path(), kIdentity, {0, 0, 0}, Attempt::begin(folder.path()));
+  const auto newer = Attempt::begin(folder.path());
+  newer.remove_older_partials(folder.path());
+  expect_error<SystemError>([&] { older.finish(); }, {"superseded by attempt 2", "train-00003-of-00012.h5"});
+  EXPECT_FALSE(std::filesystem::exists(folder / shard_name("train", 3, 12)));
+  ShardWriter(folder.path(), kIdentity, {0, 0, 0}, newer).finish();
+  EXPECT_EQ(ShardReader(folder / shard_name("train", 3, 12)).records(), 0);
+}
+
 TEST_F(ShardFile, HoldsWhatWasWritten) {
   EXPECT_EQ(entry_.name, "train-00003-of-00012.h5");
   EXPECT_EQ(entry_.records, 3);

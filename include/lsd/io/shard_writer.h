@@ -6,7 +6,9 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 
+#include "lsd/io/attempt.h"
 #include "lsd/io/shard_format.h"
 
 namespace lsd::io {
@@ -26,15 +28,16 @@ struct ShardRecord {
 
 class ShardWriter {
  public:
-  // Throws SystemError when the disk refuses.
-  ShardWriter(std::filesystem::path folder, const ShardIdentity& identity, const ShardSizes& sizes);
+  // Throws SystemError when the disk refuses. With an attempt, the file is put in place only while that is the newest.
+  ShardWriter(std::filesystem::path folder, const ShardIdentity& identity, const ShardSizes& sizes,
+              std::optional<Attempt> attempt = {});
   ~ShardWriter();  // removes what was written unless `finish` was reached
   ShardWriter(const ShardWriter&) = delete;
   ShardWriter& operator=(const ShardWriter&) = delete;
 
   void append(const ShardRecord& record);
   // Syncs and renames the file to `folder`/shard_name(identity). InternalError when the records are not those
-  // announced.
+  // announced, SystemError when a newer attempt has begun.
   ShardEntry finish();
 
  private:

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <fstream>
 #include <memory>
+#include <optional>
 #include <sstream>
 
 #include "lsd/core/atomic_file.h"
@@ -101,13 +102,28 @@ class OutputFolder {
   OutputFolder& operator=(const OutputFolder&) = delete;
 
   bool finished() const { return finished_ != 0; }  // this very set is there, complete
-  void start_writing() {
+  // From here on only the newest job that came so far may write.
+  const io::Attempt& start_writing() {
     committed_ = true;
-    job_.runtime.run_folder = job_.config.output.directory;
+    auto& ranks = job_.runtime.ranks;
+    const std::filesystem::path directory = job_.config.output.directory;
+    together(ranks, [&] {
+      if (ranks.is_root()) attempt_ = io::Attempt::begin(directory);
+    });
+    const auto number = ranks.broadcast_text(attempt_ ? std::to_string(attempt_->number()) : "");
+    attempt_ = io::Attempt::join(directory, std::stoll(number));
+    job_.runtime.run_folder = directory;
+    return *attempt_;
   }
   void commit(RunState state, const std::string& reason) {
     committed_ = true;
-    if (run_) run_->commit_state(state, reason);
+    if (!run_) return;
+    check_current();
+    run_->commit_state(state, reason);
+  }
+  // Throws SystemError when another job has begun to write here.
+  void check_current() const {
+    if (attempt_) attempt_->check_current();
   }
 
  private:
@@ -123,6 +139,7 @@ class OutputFolder {
 
   const Job& job_;
   std::unique_ptr<RunDir> run_;  // on rank 0
+  std::optional<io::Attempt> attempt_;
   bool existed_ = false, fresh_ = false, committed_ = false;
   std::int64_t finished_ = 0;
 };
@@ -159,9 +176,11 @@ void finish(const Job& job, const ReadResult& result, std::vector<io::ManifestSp
             double seconds) {
   const auto manifest = make_manifest(job, result, std::move(splits));
   const auto sum = sum_of(result.tallies);
+  together(job.runtime.ranks, [&] { folder.check_current(); });
   write_provenance(job, job.config.output.directory, seconds);
   together(job.runtime.ranks, [&] {
     if (!job.runtime.ranks.is_root()) return;
+    folder.check_current();
     io::write_manifest(job.config.output.directory, manifest);
     folder.commit(RunState::done, fmt::format("{} records kept", sum.kept().records));
   });
@@ -218,8 +237,8 @@ Outcome shard(const ShardConfig& config, Runtime& runtime) {
     throw DataError(fmt::format("no record is left of {} read: look at the length filter and the policies\n{}",
                                 sum.read.records, tally_table(sum)));
   }
-  folder.start_writing();
-  auto splits = write_shards(job, result);
+  const auto& attempt = folder.start_writing();
+  auto splits = write_shards(job, attempt, result);
   if (!splits) return stop_early(job, folder);
   together(runtime.ranks, [] { fault_point("shard.all_committed"); });
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;

@@ -11,6 +11,7 @@
 #include "lsd/data/record_policy.h"
 #include "lsd/data/record_store.h"
 #include "lsd/data/sharding.h"
+#include "lsd/io/attempt.h"
 #include "lsd/io/shard_manifest.h"
 #include "lsd/tasks/shard.h"
 
@@ -50,7 +51,8 @@ void drop_duplicate_sequences(const Job& job, ReadResult& result);
 // Adds the tallies of all ranks, so that every rank holds the account of every file.
 void add_tallies(const Job& job, ReadResult& result);
 // Empty when the run was asked to stop.
-std::optional<std::vector<io::ManifestSplit>> write_shards(const Job& job, ReadResult& result);
+std::optional<std::vector<io::ManifestSplit>> write_shards(const Job& job, const io::Attempt& attempt,
+                                                          ReadResult& result);
 
 // Memory: refuses before the machine starts to swap.
 std::uint64_t choose_memory_limit(const ShardConfig& config, dist::HostCommunicator& ranks);

@@ -75,8 +75,9 @@ io::ShardRecord as_shard_record(const data::StoredRecord& record) {
 
 class ShardRounds {
  public:
-  ShardRounds(const Job& job, const Order& order)
+  ShardRounds(const Job& job, const io::Attempt& attempt, const Order& order)
       : job_(job),
+        attempt_(attempt),
         order_(order),
         written_(static_cast<std::size_t>(order.shards_in_all()) * kFields, 0),
         progress_(job.runtime.log, "writing", order.shards_in_all(), "shards") {}
@@ -142,7 +143,7 @@ class ShardRounds {
                             .count = order_.shards[split],
                             .fingerprint = job_.fingerprint,
                             .alphabet = data::alphabet_text()},
-                           order_.whole[at]);
+                           order_.whole[at], attempt_);
     if (job_.runtime.ranks.size() == 1) {
       append_own(order_.of_shard(at), writer);
     } else {
@@ -174,6 +175,7 @@ class ShardRounds {
   }
 
   const Job& job_;
+  const io::Attempt& attempt_;
   const Order& order_;
   std::vector<std::int64_t> written_;
   Progress progress_;
@@ -196,10 +198,11 @@ void check_room(const Job& job, const ReadResult& result, const Order& order) {
 
 }  // namespace
 
-std::optional<std::vector<io::ManifestSplit>> write_shards(const Job& job, ReadResult& result) {
+std::optional<std::vector<io::ManifestSplit>> write_shards(const Job& job, const io::Attempt& attempt,
+                                                          ReadResult& result) {
   const auto order = order_records(job, result);
   check_room(job, result, order);
-  ShardRounds rounds(job, order);
+  ShardRounds rounds(job, attempt, order);
   if (!rounds.run()) return std::nullopt;
   return rounds.finish();
 }
