@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0
+// The bodies of the CUDA attention kernels, run on the host thread by thread, against the reference backend.
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <numbers>
+#include <numeric>
+#include <ostream>
+#include <type_traits>
+
+#include "backends/cuda/attention_setup_internal.h"
+#include "backends/emulated_block.h"
+#include "backends/op_case.h"
+#include "lsd/backends/make_backend.h"
+#include "support/expect_error.h"
+
+namespace lsd::testing {
+namespace {
+
+namespace attention = backends::cuda::attention;
+using attention::Owner;
+
+struct Run {
+  int blocks = 3;
+  ThreadOrder order = ThreadOrder::ascending;
+};
+
+template <class T>
+void prepare(const attention::Problem<T>& p, bool backward, Run run) {
+  EmulatedBlock block(attention::kPrepareThreads, 4 * (attention::kPrepareThreads + 1), run.order);
+  block.run(run.blocks, [&](EmulatedThread& t) { attention::prepare_body(t, p, backward); });
+}
+
+template <class Shape>
+EmulatedBlock block_of(Run run) {
+  return EmulatedBlock(Shape::kThreads, Shape::kSharedBytes, run.order);
+}
+
+void emulate(const AttentionForward& op, Run run) {
+  const auto plan = attention::scratch_plan(op.qkv, op.layout, op.heads, false);
+  std::vector<attention::Tile> scratch(static_cast<std::size_t>(plan.total) / sizeof(attention::Tile), attention::Tile{-1, -1, -1, -1});
+  visit_dtype(op.qkv.dtype(), [&]<class T>(TypeTag<T>) {
+    const auto p = attention::make_problem<T>(op, scratch.data());
+    prepare(p, false, run);
+    attention::visit_head_width(p.head_width, [&](auto width) {
+      if constexpr (std::is_same_v<T, float>) {
+        using Shape = attention::PlainShape<width.value>;
+        block_of<Shape>(run).run(run.blocks, [&](EmulatedThread& t) { attention::plain_forward_body<Shape>(t, p); });
+      } else {
+        using Shape = attention::ForwardShape<width.value>;
+        block_of<Shape>(run).run(run.blocks, [&](EmulatedThread& t) { attention::forward_body<Shape>(t, p); });
+      }
+    });
+  });
+}
+
+template <Owner kOwner, int kWidth, class T>
+void emulate_backward(const attention::Problem<T>& p, Run run) {
+  if constexpr (std::is_same_v<T, float>) {
+    using Shape = attention::PlainShape<kWidth>;
+    block_of<Shape>(run).run(run.blocks,
+                             [&](EmulatedThread& t) { attention::plain_backward_body<Shape, kOwner>(t, p); });
+  } else {
+    using Shape = attention::BackwardShape<kWidth, kOwner>;
+    block_of<Shape>(run).run(run.blocks, [&](EmulatedThread& t) { attention::backward_body<Shape>(t, p); });
+  }
+}
+
+void emulate(const AttentionBackward& op, Run run) {
+  const auto plan = attention::scratch_plan(op.qkv, op.layout, op.heads, true);
+  std::vector<attention::Tile> scratch(static_cast<std::size_t>(plan.total) / sizeof(attention::Tile), attention::Tile{-1, -1, -1, -1});
+  visit_dtype(op.qkv.dtype(), [&]<class T>(TypeTag<T>) {
+    const auto p = attention::make_problem<T>(op, scratch.data());
+    prepare(p, true, run);
+    attention::visit_head_width(p.head_width, [&](auto width) {
+      emulate_backward<Owner::keys, width.value>(p, run);
+      emulate_backward<Owner::queries, width.value>(p, run);
+    });
+  });
+}
+
+struct Case {
+  std::string label;
+  std::vector<int> lengths;
+  int head_width, heads, dead_rows;
+  double deviation = 1.0;  // of q, k and v
+};
+
+void PrintTo(const Case& value, std::ostream* out) { *out << value.label << ", head width " << value.head_width; }
+
+struct Outputs {
+  std::vector<float> out, log_sum_exp, grad_qkv;
+};
+
+// Forward, then backward of its results, by `forward` and `backward`.
+template <class RunForward, class RunBackward>
+Outputs run_both(const Case& c, DType type, RunForward&& forward, RunBackward&& backward) {
+  const auto memory = backends::make_reference_backend();
+  Operands o(*memory, type, static_cast<std::uint32_t>(::testing::UnitTest::GetInstance()->random_seed()) + 1);
+  const auto layout = o.layout(c.lengths, c.dead_rows);
+  const std::int64_t rows = layout.rows(), width = std::int64_t{c.heads} * c.head_width;
+  const auto qkv = o.normal("qkv", type, {rows, 3 * width}, c.deviation);
+  const auto grad_out = o.normal("grad_out", type, {rows, width});
+  const auto out = o.output("out", type, {rows, width});
+  const auto log_sum_exp = o.output("log_sum_exp", DType::float32, {c.heads, rows});
+  const auto grad_qkv = o.output("grad_qkv", type, {rows, 3 * width});
+  forward(*memory, AttentionForward{qkv, layout, out, log_sum_exp, c.heads});
+  backward(*memory, AttentionBackward{grad_out, qkv, out, log_sum_exp, layout, grad_qkv, c.heads});
+  const auto results = o.results();
+  const auto floats = [&](const char* name) { return to_floats(results.at(name).bytes, results.at(name).type); };
+  return {floats("out"), floats("log_sum_exp"), floats("grad_qkv")};
+}
+
+Outputs by_reference(const Case& c, DType type) {
+  return run_both(
+      c, type, [](Backend& b, const AttentionForward& op) { b.attention().run(op); },
+      [](Backend& b, const AttentionBackward& op) { b.attention().run(op); });
+}
+
+Outputs by_kernels(const Case& c, DType type, Run run) {
+  return run_both(
+      c, type, [&](Backend&, const AttentionForward& op) { emulate(op, run); },
+      [&](Backend&, const AttentionBackward& op) { emulate(op, run); });
+}
+
+double norm_ratio(const std::vector<float>& actual, const std::vector<float>& expected) {
+  double difference = 0.0, total = 0.0;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    difference += std::pow(static_cast<double>(actual[i]) - static_cast<double>(expected[i]), 2.0);
+    total += std::pow(static_cast<double>(expected[i]), 2.0);
+  }
+  return std::sqrt(difference) / std::max(std::sqrt(total), 1e-20);
+}
+
+void expect_same(const Outputs& actual, const Outputs& expected, double allowed) {
+  EXPECT_LE(norm_ratio(actual.out, expected.out), allowed);
+  EXPECT_LE(norm_ratio(actual.log_sum_exp, expected.log_sum_exp), allowed);
+  EXPECT_LE(norm_ratio(actual.grad_qkv, expected.grad_qkv), allowed);
+}
+
+void expect_equal_bits(const Outputs& actual, const Outputs& expected) {
+  EXPECT_EQ(actual.out, expected.out);
+  EXPECT_EQ(actual.log_sum_exp, expected.log_sum_exp);
+  EXPECT_EQ(actual.grad_qkv, expected.grad_qkv);
+}
+
+// As on any backend; in bfloat16 tensor cores read rounded operands (docs/numerics.md).
+constexpr double kFloat32 = 5e-6, kBfloat16 = 8e-3;
+
+class EmulatedAttention : public ::testing::TestWithParam<Case> {};
+
+TEST_P(EmulatedAttention, FollowsTheReferenceInFloat32) {
+  expect_same(by_kernels(GetParam(), DType::float32, {}), by_reference(GetParam(), DType::float32), kFloat32);
+}
+
+TEST_P(EmulatedAttention, FollowsTheReferenceInBfloat16) {
+  expect_same(by_kernels(GetParam(), DType::bfloat16, {}), by_reference(GetParam(), DType::bfloat16), kBfloat16);
+}
+
+std::vector<Case> cases() {
+  std::vector<Case> out;
+  for (const int head_width : {16, 24, 32, 64, 128})
+    out.push_back({"odd_lengths", {1, 2, 63, 64, 65, 130}, head_width, 2, 13});
+  for (const int head_width : {2, 12, 44, 90}) out.push_back({"odd_widths", {65, 3}, head_width, 2, 1});
+  out.push_back({"one_row", {1}, 64, 1, 0});
+  out.push_back({"several_tiles", {300}, 64, 1, 7});
+  return out;
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, EmulatedAttention, ::testing::ValuesIn(cases()), [](const auto& its) {
+  return its.param.label + "_of_width_" + std::to_string(its.param.head_width);
+});
+
+// A missing barrier or a wait for copies left out shows in one of the orders of threads; a task left out or done with
+// another's inputs in one of the numbers of blocks.
+class EmulatedAttentionOrder : public ::testing::TestWithParam<Case> {};
+
+TEST_P(EmulatedAttentionOrder, ChangesNoBit) {
+  for (const DType type : {DType::float32, DType::bfloat16})
+    expect_equal_bits(by_kernels(GetParam(), type, {.blocks = 2, .order = ThreadOrder::descending}),
+                      by_kernels(GetParam(), type, {.blocks = 5, .order = ThreadOrder::ascending}));
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, EmulatedAttentionOrder,
+                         ::testing::Values(Case{"wide", {130, 3}, 24, 1, 1}, Case{"wide", {130, 70}, 64, 1, 0},
+                                           Case{"wide", {97}, 128, 1, 2}, Case{"narrow", {65, 3}, 12, 2, 1}),
+                         [](const auto& its) { return its.param.label + "_" + std::to_string(its.param.head_width); });
+
+// Scores up to several hundreds: the running maximum must hold, and weights that vanish must vanish.
+TEST(EmulatedAttentionRange, HoldsForPeakedSoftmax) {
+  const Case peaked{"peaked", {130, 64}, 32, 1, 0, 6.0};
+  expect_same(by_kernels(peaked, DType::float32, {}), by_reference(peaked, DType::float32), 1e-4);
+  for (const float value : by_kernels(peaked, DType::bfloat16, {}).grad_qkv) ASSERT_TRUE(std::isfinite(value));
+}
+
+TEST(EmulatedAttentionRange, ForwardNeedsNoLogSumExp) {
+  const auto memory = backends::make_reference_backend();
+  Operands o(*memory, DType::bfloat16, 3);
+  const auto layout = o.layout({70}, 2);
+  const auto qkv = o.normal("qkv", DType::bfloat16, {72, 96});
+  const auto out = o.output("out", DType::bfloat16, {72, 32}), again = o.output("again", DType::bfloat16, {72, 32});
+  const auto log_sum_exp = o.output("log_sum_exp", DType::float32, {1, 72});
+  emulate(AttentionForward{qkv, layout, out, log_sum_exp, 1}, {});
+  emulate(AttentionForward{qkv, layout, again, {}, 1}, {});
+  EXPECT_EQ(std::memcmp(out.raw(), again.raw(), static_cast<std::size_t>(out.bytes())), 0);
+}
+
+// The angle's error must not grow with the position: 36,000 positions of the fastest and the slowest pair.
+TEST(EmulatedAttentionRange, AnglesAreAccurateFarFromTheStart) {
+  attention::Problem<float> p;
+  EmulatedBlock block(32, 16, ThreadOrder::ascending);
+  double worst = 0.0;
+  block.run(1, [&](EmulatedThread& t) {
+    if (t.index() != 0) return;
+    for (const double frequency : {1.0, 0.7498942093324559, 1.3335214321633241e-4}) {
+      p.turns[0] = frequency / (2.0 * std::numbers::pi);
+      for (int position = 0; position < 36000; position += 7) {
+        const attention::Rotation rotation(t, p, position, 0);
+        worst = std::max(worst, std::abs(static_cast<double>(rotation.cosine) - std::cos(position * frequency)));
+        worst = std::max(worst, std::abs(static_cast<double>(rotation.sine) - std::sin(position * frequency)));
+      }
+    }
+  });
+  EXPECT_LE(worst, 3e-7);
+}
+
+std::vector<attention::Tile> tiles_of(const std::vector<int>& lengths, int tile_rows, int spare) {
+  const auto memory = backends::make_reference_backend();
+  Operands o(*memory, DType::float32, 1);
+  const auto layout = o.layout(lengths, 0, spare);
+  attention::Counters counters;
+  attention::Problem<float> p;
+  p.offsets = layout.offsets.data<std::int32_t>();
+  p.order = layout.sequence_order.data<std::int32_t>();
+  p.max_sequences = static_cast<std::int32_t>(layout.max_sequences());
+  p.tile_rows = tile_rows;
+  std::vector<attention::Tile> tiles(
+      static_cast<std::size_t>(attention::tile_bound(layout.rows(), layout.max_sequences(), tile_rows)));
+  p.tiles = tiles.data();
+  p.counters = &counters;
+  EmulatedBlock block(attention::kPrepareThreads, 4 * (attention::kPrepareThreads + 1), ThreadOrder::descending);
+  block.run(1, [&](EmulatedThread& t) { attention::list_tiles(t, p, reinterpret_cast<std::int32_t*>(t.shared())); });
+  tiles.resize(static_cast<std::size_t>(counters.tiles));
+  return tiles;
+}
+
+TEST(EmulatedAttentionTiles, StandLongestSequenceFirst) {
+  const auto tiles = tiles_of({3, 130, 64}, 64, 2);
+  ASSERT_EQ(tiles.size(), 5U);
+  const int expected[5][3] = {{3, 130, 0}, {3, 130, 64}, {3, 130, 128}, {133, 64, 0}, {0, 3, 0}};
+  for (std::size_t i = 0; i < tiles.size(); ++i) {
+    EXPECT_EQ(tiles[i].begin, expected[i][0]);
+    EXPECT_EQ(tiles[i].length, expected[i][1]);
+    EXPECT_EQ(tiles[i].start, expected[i][2]);
+  }
+}
+
+// More sequences than the block has threads, and a tile for every 64 rows of each.
+TEST(EmulatedAttentionTiles, CoverEveryRowOnce) {
+  std::vector<int> lengths;
+  for (int i = 0; i < 700; ++i) lengths.push_back(1 + i * 37 % 400);
+  std::vector<int> covered(static_cast<std::size_t>(std::accumulate(lengths.begin(), lengths.end(), 0)));
+  int longest = 400;
+  for (const auto& tile : tiles_of(lengths, 64, 5)) {
+    EXPECT_LE(tile.length, longest);
+    longest = tile.length;
+    for (int row = tile.start; row < std::min(tile.start + 64, tile.length); ++row)
+      ++covered[static_cast<std::size_t>(tile.begin + row)];
+  }
+  EXPECT_TRUE(std::all_of(covered.begin(), covered.end(), [](int count) { return count == 1; }));
+}
+
+TEST(EmulatedAttentionErrors, WideHeadsAreRefusedInWords) {
+  expect_error<UserError>([] { attention::visit_head_width(130, [](auto) {}); }, {"130", "128", "cpu backend"});
+}
+
+}  // namespace
+}  // namespace lsd::testing
