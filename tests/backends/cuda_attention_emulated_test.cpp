@@ -38,7 +38,8 @@ EmulatedBlock block_of(Run run) {
 
 void emulate(const AttentionForward& op, Run run) {
   const auto plan = attention::scratch_plan(op.qkv, op.layout, op.heads, false);
-  std::vector<attention::Tile> scratch(static_cast<std::size_t>(plan.total) / sizeof(attention::Tile), attention::Tile{-1, -1, -1, -1});
+  std::vector<attention::Tile> scratch(static_cast<std::size_t>(plan.total) / sizeof(attention::Tile),
+                                       attention::Tile{-1, -1, -1, -1});
   visit_dtype(op.qkv.dtype(), [&]<class T>(TypeTag<T>) {
     const auto p = attention::make_problem<T>(op, scratch.data());
     prepare(p, false, run);
@@ -68,7 +69,8 @@ void emulate_backward(const attention::Problem<T>& p, Run run) {
 
 void emulate(const AttentionBackward& op, Run run) {
   const auto plan = attention::scratch_plan(op.qkv, op.layout, op.heads, true);
-  std::vector<attention::Tile> scratch(static_cast<std::size_t>(plan.total) / sizeof(attention::Tile), attention::Tile{-1, -1, -1, -1});
+  std::vector<attention::Tile> scratch(static_cast<std::size_t>(plan.total) / sizeof(attention::Tile),
+                                       attention::Tile{-1, -1, -1, -1});
   visit_dtype(op.qkv.dtype(), [&]<class T>(TypeTag<T>) {
     const auto p = attention::make_problem<T>(op, scratch.data());
     prepare(p, true, run);
@@ -86,7 +88,9 @@ struct Case {
   double deviation = 1.0;  // of q, k and v
 };
 
-void PrintTo(const Case& value, std::ostream* out) { *out << value.label << ", head width " << value.head_width; }
+void PrintTo(const Case& value, std::ostream* out) {
+  *out << value.label << ", head width " << value.head_width;
+}
 
 struct Outputs {
   std::vector<float> out, log_sum_exp, grad_qkv;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Runs the body of a kernel on the host, one block after the other, each thread as a coroutine, so that tiling, fragment
-// layouts, masks and barriers are tested without a GPU. It is stricter than a GPU where that finds mistakes:
-//   - between two barriers the threads run one after the other, in either order (a missing barrier shows in one of them)
+// Runs the body of a kernel on the host, one block after the other, each thread as a coroutine, so that tiling,
+// fragment layouts, masks and barriers are tested without a GPU. It is stricter than a GPU where that finds mistakes:
+//   - between two barriers the threads run one after the other, in either order (a missing barrier shows in one of
+//   them)
 //   - asynchronous copies arrive at wait_copies(), not before
 //   - shared memory starts as NaN and has a guard behind its end
 //   - a barrier or warp operation that not all threads reach is an error, not a hang
@@ -121,9 +122,10 @@ class EmulatedBlock {
   };
   enum class Waits { nothing, warp, block, ended };
   struct Fiber {
-    Fiber(EmulatedBlock& owner, int index) : thread(owner, index), stack(kStackBytes) {}
+    Fiber(EmulatedBlock& owner, int index)
+        : thread(owner, index), stack(std::make_unique_for_overwrite<unsigned char[]>(kStackBytes)) {}
     EmulatedThread thread;
-    std::vector<unsigned char> stack;
+    std::unique_ptr<unsigned char[]> stack;
     ucontext_t context;
     Waits waits = Waits::nothing;
     int exchanges = 0;
@@ -145,8 +147,8 @@ class EmulatedBlock {
 
   void start(Fiber& fiber) {
     check(::getcontext(&fiber.context) == 0, "a coroutine's context can be made");
-    fiber.context.uc_stack.ss_sp = fiber.stack.data();
-    fiber.context.uc_stack.ss_size = fiber.stack.size();
+    fiber.context.uc_stack.ss_sp = fiber.stack.get();
+    fiber.context.uc_stack.ss_size = kStackBytes;
     fiber.context.uc_link = &scheduler_;
     fiber.waits = Waits::nothing;
     const auto address = reinterpret_cast<std::uintptr_t>(&fiber);
@@ -207,12 +209,18 @@ class EmulatedBlock {
   ucontext_t scheduler_;
 };
 
-inline int EmulatedThread::block() const { return block_.block_; }
-inline int EmulatedThread::num_blocks() const { return block_.num_blocks_; }
+inline int EmulatedThread::block() const {
+  return block_.block_;
+}
+inline int EmulatedThread::num_blocks() const {
+  return block_.num_blocks_;
+}
 inline unsigned char* EmulatedThread::shared() const {
   return reinterpret_cast<unsigned char*>(&block_.shared_[0].word[0]);
 }
-inline void EmulatedThread::sync() { block_.wait(EmulatedBlock::Waits::block); }
+inline void EmulatedThread::sync() {
+  block_.wait(EmulatedBlock::Waits::block);
+}
 
 inline const EmulatedThread::Message* EmulatedThread::exchange(const Message& message) {
   const int turn = block_.at(index_).exchanges++ % 2;
@@ -236,8 +244,7 @@ void EmulatedThread::load_matrices(std::uint32_t (&words)[4], const BFloat16* ro
   for (int m = 0; m < 4; ++m) {
     const auto* rows = messages + 8 * m;
     BFloat16 elements[2];
-    for (int i = 0; i < 2; ++i)
-      elements[i] = kTransposed ? rows[pair + i].row[group] : rows[group].row[pair + i];
+    for (int i = 0; i < 2; ++i) elements[i] = kTransposed ? rows[pair + i].row[group] : rows[group].row[pair + i];
     std::memcpy(&words[m], elements, sizeof elements);
   }
 }

@@ -38,9 +38,9 @@ struct BackwardShape {
 template <class Shape>
 struct BackwardMemory {
   std::int32_t* slot;
-  BFloat16* own;       // a, then b
-  BFloat16* passing;   // two stages of a, then b
-  float* statistics;   // two stages of log_sum_exp * log2(e) [kPassing], then delta [kPassing]
+  BFloat16* own;      // a, then b
+  BFloat16* passing;  // two stages of a, then b
+  float* statistics;  // two stages of log_sum_exp * log2(e) [kPassing], then delta [kPassing]
 
   template <class Thread>
   constexpr explicit BackwardMemory(Thread& t)
@@ -78,8 +78,8 @@ constexpr void load_passing(Thread& t, const BackwardMemory<Shape>& memory, int 
   const int valid = task.tile.length - first;
   BFloat16* a = memory.stage(stage);
   load_tile<Shape::kPassing, Shape::kWidth, Shape::kThreads>(t, a, (kKeys ? task.q : task.k).from_row(first), valid, p);
-  load_tile<Shape::kPassing, Shape::kWidth, Shape::kThreads>(t, a + Shape::kPassingElements,
-                                                             (kKeys ? task.grad_out : task.v).from_row(first), valid, p);
+  load_tile<Shape::kPassing, Shape::kWidth, Shape::kThreads>(
+      t, a + Shape::kPassingElements, (kKeys ? task.grad_out : task.v).from_row(first), valid, p);
   if (!kKeys || t.index() >= Shape::kPassing) return;
   const QueryStatistics query(p, task, first + t.index());
   memory.stage_statistics(stage)[t.index()] = query.log2_sum;
@@ -154,8 +154,8 @@ constexpr void score_gradients(Thread& t, const BackwardState<Shape>& state, flo
 }
 
 template <class Shape, class Thread>
-constexpr void pass_by(Thread& t, BackwardState<Shape>& state, const BackwardMemory<Shape>& memory, int stage, int valid,
-                       float scale) {
+constexpr void pass_by(Thread& t, BackwardState<Shape>& state, const BackwardMemory<Shape>& memory, int stage,
+                       int valid, float scale) {
   const BFloat16* a = memory.stage(stage);
   const BFloat16* b = a + Shape::kPassingElements;
   float scores[1][Shape::kPassing / 8][4], grads[1][Shape::kPassing / 8][4];

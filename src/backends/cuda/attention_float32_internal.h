@@ -76,7 +76,8 @@ constexpr void add_weighted(Thread& t, float (&sums)[Shape::kTile][Shape::kColum
 #pragma unroll
   for (int i = 0; i < Shape::kTile; ++i)
 #pragma unroll
-    for (int j = 0; j < Shape::kTile; ++j) memory.scores[(y + 16 * i) * Shape::kScoreStride + x + 16 * j] = values[i][j];
+    for (int j = 0; j < Shape::kTile; ++j)
+      memory.scores[(y + 16 * i) * Shape::kScoreStride + x + 16 * j] = values[i][j];
   t.sync();
 #pragma unroll 4
   for (int k = 0; k < Shape::kRows; ++k)
@@ -131,7 +132,8 @@ constexpr void store_plain_queries(Thread& t, const PlainState<Shape>& state, co
     if (row >= task.tile.length) continue;
 #pragma unroll
     for (int j = 0; j < Shape::kColumns; ++j)
-      if (x + 16 * j < p.head_width) task.out.data[row * task.out.stride + x + 16 * j] = state.sums_b[i][j] / state.total[i];
+      if (x + 16 * j < p.head_width)
+        task.out.data[row * task.out.stride + x + 16 * j] = state.sums_b[i][j] / state.total[i];
     if (p.log_sum_exp != nullptr && x == 0)
       p.log_sum_exp[task.statistics + row] =
           kLn2 * (state.largest[i] * (p.score_scale * kLog2E) + t.log2(state.total[i]));

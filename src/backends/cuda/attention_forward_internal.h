@@ -143,7 +143,8 @@ constexpr void store_queries(Thread& t, const ForwardState<Shape>& state, const 
 
 // Keys and values from `first` on, into one of the two stages.
 template <class Shape, class Thread>
-constexpr void load_keys(Thread& t, BFloat16* stage, int first, const Problem<BFloat16>& p, const Task<BFloat16>& task) {
+constexpr void load_keys(Thread& t, BFloat16* stage, int first, const Problem<BFloat16>& p,
+                         const Task<BFloat16>& task) {
   const int valid = task.tile.length - first;
   load_tile<Shape::kKeys, Shape::kWidth, Shape::kThreads>(t, stage, task.k.from_row(first), valid, p);
   load_tile<Shape::kKeys, Shape::kWidth, Shape::kThreads>(t, stage + Shape::kKeyElements, task.v.from_row(first), valid,
@@ -171,8 +172,7 @@ constexpr void forward_body(Thread& t, const Problem<BFloat16>& p) {
       if (first + Shape::kKeys < length)
         load_keys<Shape>(t, stages + (stage ^ 1) * 2 * Shape::kKeyElements, first + Shape::kKeys, p, task);
       const BFloat16* keys = stages + stage * 2 * Shape::kKeyElements;
-      if (active)
-        attend_keys(t, state, keys, keys + Shape::kKeyElements, length - first, p.score_scale * kLog2E);
+      if (active) attend_keys(t, state, keys, keys + Shape::kKeyElements, length - first, p.score_scale * kLog2E);
     }
     if (active) store_queries(t, state, p, task);
     tasks.advance(t, slot);

@@ -76,9 +76,9 @@ int CudaAttentionOps::resident_blocks(const void* kernel, int threads, int share
   check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes),
              "reserve shared memory for attention");
   int blocks = 0;
-  check_cuda(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads,
-                                                           static_cast<std::size_t>(shared_bytes)),
-             "ask how many attention blocks run at once");
+  check_cuda(
+      cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, static_cast<std::size_t>(shared_bytes)),
+      "ask how many attention blocks run at once");
   return found->second = std::max(1, blocks) * context_.multiprocessors;
 }
 
@@ -87,8 +87,8 @@ void CudaAttentionOps::prepare(const Problem<T>& p, bool backward) {
   constexpr int kBlocksPerMultiprocessor = 8;  // what fits with 256 threads
   const auto most = std::int64_t{p.rows} * p.heads / 32 + 1;
   const auto blocks = 1 + std::clamp<std::int64_t>(most, 1, kBlocksPerMultiprocessor * context_.multiprocessors - 1);
-  prepare_kernel<T><<<static_cast<unsigned>(blocks), kPrepareThreads, 4 * (kPrepareThreads + 1), context_.stream>>>(
-      p, backward);
+  prepare_kernel<T>
+      <<<static_cast<unsigned>(blocks), kPrepareThreads, 4 * (kPrepareThreads + 1), context_.stream>>>(p, backward);
   check_launch("attention's preparation");
 }
 

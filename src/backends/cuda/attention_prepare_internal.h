@@ -110,8 +110,7 @@ constexpr void sum_delta(Thread& t, const Problem<T>& p, std::int32_t thread, st
       }
     }
     for (int distance = kLanes / 2; distance > 0; distance /= 2) sum += t.shuffle_xor(sum, distance);
-    if (item < total && lane == 0)
-      p.delta[std::int64_t{item % p.heads} * p.rows + item / p.heads] = sum;
+    if (item < total && lane == 0) p.delta[std::int64_t{item % p.heads} * p.rows + item / p.heads] = sum;
   }
 }
 

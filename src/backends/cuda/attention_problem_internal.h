@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// One attention op as its kernels see it: plain data, without CUDA types. The kernels' bodies are constexpr templates over
-// a Thread (its index, block, barrier, shuffles, matrix instructions), so that the same bodies run on the device
+// One attention op as its kernels see it: plain data, without CUDA types. The kernels' bodies are constexpr templates
+// over a Thread (its index, block, barrier, shuffles, matrix instructions), so that the same bodies run on the device
 // (attention_thread.cuh) and, thread by thread, on the host in tests.
 //
 // Work is cut into tiles: up to tile_rows rows of one sequence, times heads. A prepare kernel lists the tiles, longest
@@ -38,18 +38,18 @@ struct Problem {
   const std::int32_t* row_position = nullptr;  // [rows]
   const std::int32_t* order = nullptr;         // [max_sequences], longest first
   std::int32_t rows = 0, max_sequences = 0, heads = 1, head_width = 0, tile_rows = 0;
-  bool wide = false;           // every head of every row starts at a multiple of 16 bytes
-  const T* qkv = nullptr;      // [rows, 3 * width]
-  T* rotated = nullptr;        // [rows, 2 * width]: rotate(q) | rotate(k)
-  T* out = nullptr;            // [rows, width]; forward writes it, backward reads it
+  bool wide = false;             // every head of every row starts at a multiple of 16 bytes
+  const T* qkv = nullptr;        // [rows, 3 * width]
+  T* rotated = nullptr;          // [rows, 2 * width]: rotate(q) | rotate(k)
+  T* out = nullptr;              // [rows, width]; forward writes it, backward reads it
   float* log_sum_exp = nullptr;  // [heads, rows]; may be absent in forward
   const T* grad_out = nullptr;   // [rows, width]; backward only, like what follows
   float* delta = nullptr;        // [heads, rows]: grad_out . out, which is sum_j p_ij dp_ij
   T* grad_qkv = nullptr;         // [rows, 3 * width]
   Tile* tiles = nullptr;
   Counters* counters = nullptr;
-  float score_scale = 1.0F;                 // 1 / sqrt(head_width)
-  double turns[kMaxHeadWidth / 2] = {};     // f_i / (2 pi): turns of pair i per position
+  float score_scale = 1.0F;              // 1 / sqrt(head_width)
+  double turns[kMaxHeadWidth / 2] = {};  // f_i / (2 pi): turns of pair i per position
 
   constexpr std::int64_t width() const { return std::int64_t{heads} * head_width; }
   constexpr std::int32_t used_rows() const { return offsets[max_sequences]; }
@@ -65,7 +65,8 @@ struct HeadRows {
 
 // Row `row` and head `head` of an operand with `parts` widths per row, of which this is number `part`.
 template <class T>
-constexpr HeadRows<T> head_rows(T* base, std::int64_t width, int parts, int part, std::int64_t column, std::int64_t row) {
+constexpr HeadRows<T> head_rows(T* base, std::int64_t width, int parts, int part, std::int64_t column,
+                                std::int64_t row) {
   return {base + row * (parts * width) + part * width + column, parts * width};
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// From an attention op to the Problem its kernels work on, and the choice of kernel by head width. Host code without CUDA.
+// From an attention op to the Problem its kernels work on, and the choice of kernel by head width. Host code without
+// CUDA.
 
 #include <cmath>
 #include <cstdint>
@@ -81,7 +82,9 @@ Problem<T> make_problem(ConstTensorView qkv, const PackedLayout& layout, int hea
   return p;
 }
 
-inline bool aligned(const void* pointer) { return reinterpret_cast<std::uintptr_t>(pointer) % 16 == 0; }
+inline bool aligned(const void* pointer) {
+  return reinterpret_cast<std::uintptr_t>(pointer) % 16 == 0;
+}
 
 template <class T>
 Problem<T> make_problem(const AttentionForward& op, void* scratch) {
