@@ -80,6 +80,11 @@ int fail(const std::exception_ptr& failure, const tasks::Runtime& runtime) {
   return kExitFailed;
 }
 
+int exit_code_of(tasks::Outcome outcome) {
+  if (outcome == tasks::Outcome::failed) return kExitFailed;
+  return outcome == tasks::Outcome::stopped ? kExitStopped : kExitDone;
+}
+
 int run_task(const AppInfo& info, const CommandLine& line, dist::HostCommunicator& ranks,
              const std::function<tasks::Outcome(tasks::Runtime&)>& task) {
   const Log log({.quiet = line.quiet, .root = ranks.is_root(), .rank = ranks.rank(), .ranks = ranks.size()});
@@ -96,9 +101,9 @@ int run_task(const AppInfo& info, const CommandLine& line, dist::HostCommunicato
   if (const auto faults = faults_asked_for(); !faults.empty())
     log.warn(fmt::format("LSD_FAULT={} is set: this run breaks on purpose", faults));
   try {
-    std::int64_t stopped = task(runtime) == tasks::Outcome::stopped ? 1 : 0;
-    ranks.all_reduce_max(std::span(&stopped, 1));  // also: nobody leaves before the last rank has finished
-    return stopped == 1 ? kExitStopped : kExitDone;
+    auto worst = static_cast<std::int64_t>(task(runtime));
+    ranks.all_reduce_max(std::span(&worst, 1));  // also: nobody leaves before the last rank has finished
+    return exit_code_of(static_cast<tasks::Outcome>(worst));
   } catch (...) {
     return fail(std::current_exception(), runtime);
   }
@@ -111,7 +116,7 @@ std::optional<int> answer_options(const AppInfo& info, const std::vector<std::st
   std::optional<std::string> answer;
   together(ranks, [&] {
     arm_faults(faults_asked_for(), ranks.rank());
-    line = parse_command_line(schema, info.needs_backend, arguments);
+    line = parse_command_line(schema, info.needs_backend, arguments, info.words_key);
     if (line.help) answer = help;
     if (!line.help && line.version) answer = version_text(info);
   });

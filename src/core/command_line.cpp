@@ -97,8 +97,22 @@ bool store_run_option(CommandLine& line, const std::string& name, const std::str
   return true;
 }
 
-void store_option(CommandLine& line, const po::option& option, const ConfigSchema& schema) {
+// One more element of a list that may also be given as an option.
+void store_word(CommandLine& line, std::string_view key, const std::string& word) {
+  const auto found = std::ranges::find_if(line.values, [&](const auto& value) { return value.first == key; });
+  if (found == line.values.end()) {
+    line.values.emplace_back(key, word);
+  } else {
+    found->second += "," + word;
+  }
+}
+
+void store_option(CommandLine& line, const po::option& option, const ConfigSchema& schema, std::string_view words_key) {
   const std::string& name = option.string_key;
+  if (option.position_key >= 0 && !words_key.empty()) {
+    for (const auto& word : option.value) store_word(line, words_key, word);
+    return;
+  }
   if (option.position_key >= 0)
     throw UserError(
         fmt::format("stray argument '{0}': a config file is given as --config {0}, a value as "
@@ -114,8 +128,8 @@ void store_option(CommandLine& line, const po::option& option, const ConfigSchem
 
 }  // namespace
 
-CommandLine parse_command_line(const ConfigSchema& schema, bool has_backend,
-                               const std::vector<std::string>& arguments) {
+CommandLine parse_command_line(const ConfigSchema& schema, bool has_backend, const std::vector<std::string>& arguments,
+                               std::string_view words_key) {
   std::vector<std::string> normalised;
   for (const auto& argument : arguments) normalised.push_back(with_underscores(argument, has_backend));
   const po::options_description description = make_description(schema, has_backend);
@@ -127,7 +141,7 @@ CommandLine parse_command_line(const ConfigSchema& schema, bool has_backend,
                             .style(allow_long | long_allow_adjacent | long_allow_next)
                             .allow_unregistered()
                             .run();
-    for (const auto& option : parsed.options) store_option(line, option, schema);
+    for (const auto& option : parsed.options) store_option(line, option, schema, words_key);
   } catch (const po::error& error) {
     throw UserError(fmt::format("command line: {}; see --help", error.what()));
   }

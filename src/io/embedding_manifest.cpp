@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <charconv>
 #include <nlohmann/json.hpp>
 
 #include "lsd/core/atomic_file.h"
 #include "lsd/core/checksum.h"
 #include "lsd/core/error.h"
+#include "lsd/core/sealed_text.h"
 #include "lsd/io/embedding_format.h"
 
 namespace lsd::io {
@@ -51,10 +53,21 @@ EmbeddingIdentity identity_from(const Json& json) {
 }
 
 Json part_json(const EmbeddingPart& part) {
-  return {{"name", part.name},         {"first_record", part.first_record},
-          {"records", part.records},   {"tokens", part.tokens},
-          {"residues", part.residues}, {"overflows", part.overflows},
-          {"bytes", part.bytes},       {"checksum", checksum_hex(part.checksum)}};
+  Json json = {{"name", part.name},         {"first_record", part.first_record},
+               {"records", part.records},   {"tokens", part.tokens},
+               {"residues", part.residues}, {"overflows", part.overflows},
+               {"bytes", part.bytes},       {"checksum", checksum_hex(part.checksum)}};
+  if (part.file_checksum) json["file_checksum"] = checksum_hex(*part.file_checksum);
+  return json;
+}
+
+std::uint64_t checksum_from(const Json& json) {
+  const auto text = json.get<std::string>();
+  std::uint64_t value = 0;
+  const auto* end = text.data() + text.size();
+  if (text.size() != 16 || std::from_chars(text.data(), end, value, 16).ptr != end)
+    throw DataError(fmt::format("'{}' is not a checksum of 16 hexadecimal digits", text));
+  return value;
 }
 
 EmbeddingPart part_from(const Json& json) {
@@ -66,7 +79,8 @@ EmbeddingPart part_from(const Json& json) {
   json.at("residues").get_to(part.residues);
   json.at("overflows").get_to(part.overflows);
   json.at("bytes").get_to(part.bytes);
-  part.checksum = std::stoull(json.at("checksum").get<std::string>(), nullptr, 16);
+  part.checksum = checksum_from(json.at("checksum"));
+  if (json.contains("file_checksum")) part.file_checksum = checksum_from(json.at("file_checksum"));
   return part;
 }
 
@@ -93,6 +107,11 @@ EmbeddingManifest manifest_from(const Json& json) {
       throw DataError(fmt::format("its part {} does not follow on the parts before it", manifest.parts.back().name));
     }
   }
+  const bool adds_up = json.at("records").get<std::int64_t>() == manifest.records() &&
+                       json.at("tokens").get<std::int64_t>() == manifest.tokens() &&
+                       json.at("residues").get<std::int64_t>() == manifest.residues() &&
+                       json.at("overflows").get<std::int64_t>() == manifest.overflows();
+  if (!adds_up) throw DataError("its parts do not add up to its totals");
   return manifest;
 }
 
@@ -100,7 +119,8 @@ EmbeddingManifest manifest_from(const Json& json) {
 
 void write_embedding_manifest(const std::filesystem::path& folder, const EmbeddingManifest& manifest) {
   const auto& moments = manifest.moments;
-  Json json = {{"format", kEmbeddingFormat},
+  Json json = {{"checksum", kNoSeal},
+               {"format", kEmbeddingFormat},
                {"version", kEmbeddingVersion},
                {"identity", identity_json(manifest.identity)},
                {"records", manifest.records()},
@@ -114,7 +134,7 @@ void write_embedding_manifest(const std::filesystem::path& folder, const Embeddi
                  {"squared_deviations", moments.squared_deviations}}},
                {"parts", Json::array()}};
   for (const auto& part : manifest.parts) json["parts"].push_back(part_json(part));
-  write_file_atomically(folder / kManifest, json.dump(1) + "\n");
+  write_file_atomically(folder / kManifest, seal_text(json.dump(1) + "\n"));
 }
 
 EmbeddingManifest read_embedding_manifest(const std::filesystem::path& folder) {
@@ -127,7 +147,10 @@ EmbeddingManifest read_embedding_manifest(const std::filesystem::path& folder) {
   }
   return with_context("while reading " + path.string(), [&] {
     try {
-      return manifest_from(Json::parse(read_text_file(path)));
+      const auto text = read_text_file(path);
+      auto manifest = manifest_from(Json::parse(text));
+      require_intact_seal(text);  // last: what is wrong with the content says more
+      return manifest;
     } catch (const nlohmann::json::exception& error) {
       throw DataError(fmt::format("it is damaged or of another kind ({}): dump the latents again", error.what()));
     }

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <string>
+#include <string_view>
 
 #include "hdf5_handle_internal.h"
 #include "lsd/io/embedding_format.h"
@@ -20,6 +21,8 @@ inline const std::string kMomentMeanTable = "moment_mean";
 inline const std::string kMomentSquaresTable = "moment_squared_deviations";
 inline const std::string kOverflowsTable = "overflows";
 inline const std::string kEmbeddingChecksumGroup = "checksums";
+
+inline constexpr std::string_view kEmbeddingAdvice = "restore the file, or delete it and run lsd_dump_latents again";
 
 // The rows' table of a kind; empty for moments.
 std::string rows_table(EmbeddingKind kind);

@@ -9,6 +9,7 @@
 #include "lsd/core/atomic_file.h"
 #include "lsd/core/checksum.h"
 #include "lsd/core/error.h"
+#include "lsd/io/file_trailer.h"
 
 namespace lsd::io {
 namespace {
@@ -179,6 +180,7 @@ EmbeddingPart EmbeddingWriter::finish(const EmbeddingMoments& moments, std::int6
     state.matrix = {};
     state.checksums.close("finish the checksums");
     state.file.close("finish writing " + state.partial.string());
+    const auto file_checksum = append_trailer(state.partial);
     const auto bytes = static_cast<std::int64_t>(std::filesystem::file_size(state.partial));
     commit_file(state.partial, state.path);
     state.committed = true;
@@ -189,7 +191,8 @@ EmbeddingPart EmbeddingWriter::finish(const EmbeddingMoments& moments, std::int6
                          .residues = state.plan.residues,
                          .overflows = overflows,
                          .bytes = bytes,
-                         .checksum = state.all_sums.value()};
+                         .checksum = state.all_sums.value(),
+                         .file_checksum = file_checksum};
   });
 }
 

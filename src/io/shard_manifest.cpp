@@ -10,6 +10,7 @@
 #include "lsd/core/checksum.h"
 #include "lsd/core/error.h"
 #include "lsd/core/fault_point.h"
+#include "lsd/core/sealed_text.h"
 
 namespace lsd::io {
 namespace {
@@ -64,7 +65,8 @@ ManifestSplit split_from_json(const Json& json) {
 }
 
 Json manifest_to_json(const ShardManifest& manifest) {
-  Json json = {{"format", kShardFormat},
+  Json json = {{"checksum", kNoSeal},
+               {"format", kShardFormat},
                {"version", kShardVersion},
                {"fingerprint", manifest.fingerprint},
                {"alphabet", manifest.alphabet}};
@@ -134,7 +136,7 @@ const ManifestSplit& ShardManifest::split(std::string_view name) const {
 }
 
 void write_manifest(const std::filesystem::path& folder, const ShardManifest& manifest) {
-  write_file_atomically(folder / kManifestName, manifest_to_json(manifest).dump(2) + "\n");
+  write_file_atomically(folder / kManifestName, seal_text(manifest_to_json(manifest).dump(2) + "\n"));
   fault_point("shard.manifest_written");
 }
 
@@ -148,9 +150,12 @@ ShardManifest read_manifest(const std::filesystem::path& folder) {
   }
   return with_context("while reading " + path.string(), [&] {
     try {
-      const auto json = Json::parse(read_text_file(path));
+      const auto text = read_text_file(path);
+      const auto json = Json::parse(text);
       check_version(json);
-      return manifest_from_json(json);
+      auto manifest = manifest_from_json(json);
+      require_intact_seal(text);  // last: what is wrong with the content says more
+      return manifest;
     } catch (const nlohmann::json::exception& error) {
       throw DataError(fmt::format("the manifest is damaged ({}): restore it or make the shards again", error.what()));
     }

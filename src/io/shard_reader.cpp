@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "block_records_internal.h"
 #include "hdf5_handle_internal.h"
 #include "lsd/core/checksum.h"
 #include "lsd/core/error.h"
@@ -136,6 +137,16 @@ std::string_view ShardReader::id(std::int64_t record) const {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+namespace {
+
+std::string records_of(const std::string& table, const ShardContent& content, std::uint64_t first, std::uint64_t last) {
+  if (table == kTokensTable) return name_records(content.offsets, first, last);
+  if (table == kIdBytesTable) return name_records(content.id_offsets, first, last);
+  return name_records(content.record_numbers.size(), first / 8, last / 8);
+}
+
+}  // namespace
+
 void ShardReader::verify(std::uint64_t expected_file_checksum) const {
   mapping_->file.expect_sequential_reading();
   for (const auto& table : mapping_->tables) {
@@ -143,11 +154,11 @@ void ShardReader::verify(std::uint64_t expected_file_checksum) const {
     for (std::size_t block = 0; block < found.size(); ++block) {
       if (found[block] == table.checksums[block]) continue;
       const auto first = block * kShardBlockBytes;
-      throw DataError(
-          fmt::format("{}: block {} of the table '{}' (its bytes {} to {}) is damaged: checksum {}, stored {}; {}",
-                      mapping_->path.string(), block, table.name, first,
-                      std::min<std::size_t>(first + kShardBlockBytes, table.bytes.size()) - 1,
-                      checksum_hex(found[block]), checksum_hex(table.checksums[block]), kAdvice));
+      const auto last = std::min<std::size_t>(first + kShardBlockBytes, table.bytes.size()) - 1;
+      throw DataError(fmt::format(
+          "{}: block {} of the table '{}' (its bytes {} to {}; {}) is damaged: checksum {}, stored {}; {}",
+          mapping_->path.string(), block, table.name, first, last, records_of(table.name, content_, first, last),
+          checksum_hex(found[block]), checksum_hex(table.checksums[block]), kAdvice));
     }
   }
   const auto whole = checksum64(mapping_->file.bytes());

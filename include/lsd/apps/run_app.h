@@ -11,7 +11,7 @@
 // It starts MPI when a launcher started several ranks (one process alone takes the same path with one rank), reads the
 // options (rank 0 reads the files, all ranks get its bytes), answers --help, --version and --print-config, makes
 // backend and collectives, installs the stop signal, runs the task and turns what happens into an exit code:
-//   0 done, 75 stopped early and resumable, 1 failed.
+//   0 done, 75 stopped early and resumable, 1 failed (by an exception or as the task's outcome).
 // Wrong options end all ranks in an orderly way with one message. An error inside the task is told by the rank that
 // failed; then the whole job is aborted, because other ranks may wait for it.
 //
@@ -32,10 +32,11 @@ inline constexpr int kExitFailed = 1;
 inline constexpr int kExitStopped = 75;  // EX_TEMPFAIL: the same command goes on from there
 
 struct AppInfo {
-  std::string_view name;      // "lsd_train_autoencoder"
-  std::string_view summary;   // one line
-  std::string_view example;   // a command that works in a checkout
-  bool needs_backend = true;  // false: no --backend and the like, Runtime::backend is nullptr
+  std::string_view name;            // "lsd_train_autoencoder"
+  std::string_view summary;         // one line
+  std::string_view example;         // a command that works in a checkout
+  bool needs_backend = true;        // false: no --backend and the like, Runtime::backend is nullptr
+  std::string_view words_key = {};  // the list that words without "--" belong to; empty: there are none
 };
 
 // `schema` points into the config that `task` reads.

@@ -27,7 +27,9 @@ struct CommandLine {
   bool deterministic = false;
 };
 
-CommandLine parse_command_line(const ConfigSchema& schema, bool has_backend, const std::vector<std::string>& arguments);
+// Words without "--" become values of the list `words_key`; without one they are refused.
+CommandLine parse_command_line(const ConfigSchema& schema, bool has_backend, const std::vector<std::string>& arguments,
+                               std::string_view words_key = {});
 std::string command_line_help(bool has_backend);  // the part of --help above the config keys
 // Config files, then the command line's values, into what `schema` describes. Validates nothing across keys.
 void apply_command_line(const CommandLine& line, ConfigSchema& schema, const ConfigSchema::ReadText& read_text);

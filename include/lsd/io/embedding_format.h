@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -60,6 +61,8 @@ struct EmbeddingPart {
   std::int64_t overflows = 0;  // values that became infinite in `element`
   std::int64_t bytes = 0;
   std::uint64_t checksum = 0;  // XXH3 over the block checksums of all tables, in the order of the format's list
+  // XXH3 of the file less its trailer (file_trailer.h), which holds it; parts of older programs have none.
+  std::optional<std::uint64_t> file_checksum = {};
 };
 
 struct EmbeddingManifest {

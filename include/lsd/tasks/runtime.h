@@ -26,9 +26,11 @@ struct Runtime {
   std::function<bool()> owns_run_folder = [] { return true; };
 };
 
+// From good to bad: a job ends with the worst of its ranks.
 enum class Outcome {
   done,     // exit code 0
   stopped,  // exit code 75: interrupted at a safe point; the same command goes on from there
+  failed,   // exit code 1: the answer is no (lsd_verify); all ranks ended in an orderly way
 };
 
 }  // namespace lsd::tasks

@@ -14,27 +14,13 @@
 #include "lsd/core/run_dir.h"
 #include "lsd/data/task_reader.h"
 #include "lsd/io/embedding_reader.h"
-#include "lsd/models/representations.h"
 #include "probe_evaluation_internal.h"
+#include "probe_plan_internal.h"
 
 namespace lsd::tasks {
 namespace {
 
 constexpr std::string_view kProgram = "lsd_probe";
-
-std::string stem_of(const std::filesystem::path& file) {
-  auto name = file.filename();
-  while (name.has_extension()) name = name.stem();
-  return name.string();
-}
-
-// The name of the last folder that says something: runs/nm/checkpoints -> nm.
-std::string model_name(const ProbeConfig& config) {
-  if (!config.run.model.empty()) return config.run.model;
-  auto path = std::filesystem::path(config.features.autoencoder).lexically_normal();
-  while (path.has_filename() == false || path.filename().string().starts_with("checkpoint")) path = path.parent_path();
-  return path.filename().string();
-}
 
 class ProbeRun {
  public:
@@ -45,7 +31,7 @@ class ProbeRun {
     open_folder();
     report_task();
     if (config_.sweep.baselines) run_baselines();
-    for (const auto& features : feature_configs()) {
+    for (const auto& features : planned_features(config_)) {
       if (runtime_.stop.requested() || !run_features(features))
         return end(RunState::stopped, "stopped between two results");
     }
@@ -88,39 +74,16 @@ class ProbeRun {
   void report_task() const {
     const auto count = [&](data::TaskSplit split) { return task_.rows_of(split).size(); };
     runtime_.log.info(fmt::format(
-        "task {}: {} training, {} validation, {} test rows, {} distinct sequences{}", task_name(),
+        "task {}: {} training, {} validation, {} test rows, {} distinct sequences{}", task_name(config_),
         count(data::TaskSplit::train), count(data::TaskSplit::valid), count(data::TaskSplit::test),
         task_.sequences.size(),
         task_.shared_sequences > 0 ? fmt::format("; {} sequences stand in two splits", task_.shared_sequences) : ""));
   }
 
-  std::string task_name() const { return config_.task.name.empty() ? stem_of(config_.task.file) : config_.task.name; }
-
-  // One per representation and, for those of a diffusion model, per t.
-  std::vector<FeatureConfig> feature_configs() const {
-    auto representations = config_.sweep.representations;
-    if (representations.empty()) representations = {config_.features.representation};
-    auto times = config_.sweep.times;
-    if (times.empty()) times = {config_.features.time};
-    std::vector<FeatureConfig> all;
-    for (const auto& name : representations) {
-      auto features = config_.features;
-      features.representation = name;
-      const bool encoder = models::representation_from_name(name) == models::Representation::encoder;
-      for (const double time : encoder ? std::vector<double>{0.0} : times) {
-        if (name == "score" && time == 0.0) continue;  // singular there
-        features.time = time;
-        features.validate();
-        all.push_back(features);
-      }
-    }
-    return all;
-  }
-
   ProbeResult blank_result() const {
     const auto count = [&](data::TaskSplit split) { return static_cast<std::int64_t>(task_.rows_of(split).size()); };
     ProbeResult result;
-    result.task = task_name();
+    result.task = task_name(config_);
     result.kind = data::name_of(task_.kind);
     result.task_fingerprint = task_.fingerprint;
     result.classes = task_.classes;
@@ -261,18 +224,6 @@ class ProbeRun {
 };
 
 }  // namespace
-
-void ProbeSweepConfig::validate() const {
-  for (const auto& head : heads) {
-    if (head != "linear" && head != "mlp")
-      throw UserError(fmt::format("sweep.heads: unknown head `{}`; use linear, mlp", head));
-  }
-  for (const auto& name : representations) models::representation_from_name(name);
-  for (const double seed : seeds) {
-    if (seed != static_cast<double>(static_cast<std::int64_t>(seed)))
-      throw UserError("sweep.seeds: seeds are whole numbers");
-  }
-}
 
 Outcome probe(const ProbeConfig& config, Runtime& runtime) {
   check(runtime.backend != nullptr, "a probe needs a backend");

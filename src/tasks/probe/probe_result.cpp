@@ -10,6 +10,7 @@
 #include "lsd/core/atomic_file.h"
 #include "lsd/core/checksum.h"
 #include "lsd/core/error.h"
+#include "lsd/core/sealed_text.h"
 
 namespace lsd::tasks {
 namespace {
@@ -31,7 +32,8 @@ Json test_json(const ProbeResult& result) {
 }
 
 Json to_json(const ProbeResult& result) {
-  return {{"format", kResultFormat},
+  return {{"checksum", kNoSeal},
+          {"format", kResultFormat},
           {"version", kResultVersion},
           {"fingerprint", result.fingerprint},
           {"task",
@@ -118,13 +120,14 @@ std::string ProbeResult::file_name() const {
 }
 
 void write_result(const std::filesystem::path& folder, const ProbeResult& result) {
-  write_file_atomically(folder / result.file_name(), to_json(result).dump(1) + "\n");
+  write_file_atomically(folder / result.file_name(), seal_text(to_json(result).dump(1) + "\n"));
 }
 
 std::optional<ProbeResult> read_result(const std::filesystem::path& file) {
   return with_context("while reading " + file.string(), [&]() -> std::optional<ProbeResult> {
     try {
-      const Json json = Json::parse(read_text_file(file));
+      const auto text = read_text_file(file);
+      const Json json = Json::parse(text);
       if (!json.is_object() || json.value("format", "") != kResultFormat) return std::nullopt;
       if (json.at("version").get<std::int64_t>() != kResultVersion) {
         throw DataError(fmt::format("it has format version {}, this program reads version {}: probe again",
@@ -133,6 +136,7 @@ std::optional<ProbeResult> read_result(const std::filesystem::path& file) {
       ProbeResult result;
       read_what_was_probed(json, result);
       read_what_came_out(json, result);
+      require_intact_seal(text);
       return result;
     } catch (const nlohmann::json::exception& error) {
       throw DataError(fmt::format("it is damaged ({}): delete it and probe again", error.what()));

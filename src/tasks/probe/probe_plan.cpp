@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "probe_plan_internal.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "lsd/core/error.h"
+#include "lsd/models/representations.h"
+#include "probe_result_internal.h"
+
+namespace lsd::tasks {
+namespace {
+
+std::string stem_of(const std::filesystem::path& file) {
+  auto name = file.filename();
+  while (name.has_extension()) name = name.stem();
+  return name.string();
+}
+
+// One result per head and seed.
+void add_heads(const ProbeConfig& config, ProbeResult result, std::vector<std::string>& files) {
+  for (const auto& head : config.sweep.heads) {
+    for (const double seed : config.sweep.seeds) {
+      result.head = head;
+      result.seed = static_cast<std::int64_t>(seed);
+      files.push_back(result.file_name());
+    }
+  }
+}
+
+}  // namespace
+
+std::string task_name(const ProbeConfig& config) {
+  return config.task.name.empty() ? stem_of(config.task.file) : config.task.name;
+}
+
+// The name of the last folder that says something: runs/nm/checkpoints -> nm.
+std::string model_name(const ProbeConfig& config) {
+  if (!config.run.model.empty()) return config.run.model;
+  auto path = std::filesystem::path(config.features.autoencoder).lexically_normal();
+  while (path.has_filename() == false || path.filename().string().starts_with("checkpoint")) path = path.parent_path();
+  return path.filename().string();
+}
+
+std::vector<FeatureConfig> planned_features(const ProbeConfig& config) {
+  auto representations = config.sweep.representations;
+  if (representations.empty()) representations = {config.features.representation};
+  auto times = config.sweep.times;
+  if (times.empty()) times = {config.features.time};
+  std::vector<FeatureConfig> all;
+  for (const auto& name : representations) {
+    FeatureConfig features = config.features;
+    features.representation = name;
+    const bool encoder = models::representation_from_name(name) == models::Representation::encoder;
+    for (const double time : encoder ? std::vector<double>{0.0} : times) {
+      if (name == "score" && time == 0.0) continue;  // singular there
+      features.time = time;
+      features.validate();
+      all.push_back(features);
+    }
+  }
+  return all;
+}
+
+std::vector<std::string> planned_files(const ProbeConfig& config) {
+  std::vector<std::string> files;
+  ProbeResult result{.task = task_name(config)};
+  if (config.sweep.baselines) {
+    result.model = "baseline";
+    result.representation = "composition";
+    add_heads(config, result, files);
+    result.representation = "majority";
+    result.head = "none";
+    files.push_back(result.file_name());
+  }
+  result.model = model_name(config);
+  for (const auto& features : planned_features(config)) {
+    result.representation = features.representation;
+    result.time = features.time;
+    add_heads(config, result, files);
+  }
+  return files;
+}
+
+void ProbeSweepConfig::validate() const {
+  for (const auto& head : heads) {
+    if (head != "linear" && head != "mlp")
+      throw UserError(fmt::format("sweep.heads: unknown head `{}`; use linear, mlp", head));
+  }
+  for (const auto& name : representations) models::representation_from_name(name);
+  for (const double seed : seeds) {
+    if (seed != static_cast<double>(static_cast<std::int64_t>(seed)))
+      throw UserError("sweep.seeds: seeds are whole numbers");
+  }
+}
+
+}  // namespace lsd::tasks

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Which results a probe's options ask for, and how their files are called.
+
+#include <string>
+#include <vector>
+
+#include "lsd/tasks/probe.h"
+
+namespace lsd::tasks {
+
+std::string task_name(const ProbeConfig& config);
+std::string model_name(const ProbeConfig& config);
+// One per representation and, for those of a diffusion model, per t.
+std::vector<FeatureConfig> planned_features(const ProbeConfig& config);
+// The files of all results, baselines included.
+std::vector<std::string> planned_files(const ProbeConfig& config);
+
+}  // namespace lsd::tasks
