@@ -77,9 +77,18 @@ void sync_folder(const fs::path& path) {
   folder.sync(true);
 }
 
-void rename_and_sync_parent(const fs::path& from, const fs::path& to) {
-  if (::rename(from.c_str(), to.c_str()) != 0) fail("put in place (rename) " + from.string() + " as", to);
+[[noreturn]] void fail_to_rename(const fs::path& from, const fs::path& to) {
+  fail("put in place (rename) " + from.string() + " as", to);
+}
+
+// False when `from` is not there.
+bool rename_and_sync_parent(const fs::path& from, const fs::path& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0) {
+    if (errno == ENOENT) return false;
+    fail_to_rename(from, to);
+  }
   sync_folder(to.parent_path());
+  return true;
 }
 
 fs::path without_trailing_slash(const fs::path& path) {
@@ -109,7 +118,7 @@ fs::path partial_path(const fs::path& path) {
 
 void commit_file(const fs::path& partial, const fs::path& path) {
   sync_file(partial);
-  rename_and_sync_parent(partial, path);
+  if (!rename_and_sync_parent(partial, path)) fail_to_rename(partial, path);
   fault_point("file.renamed");
 }
 
@@ -124,11 +133,15 @@ void sync_tree(const fs::path& partial) {
 
 void commit_folder(const fs::path& partial, const fs::path& path) {
   sync_tree(partial);
-  rename_and_sync_parent(without_trailing_slash(partial), without_trailing_slash(path));
+  const auto from = without_trailing_slash(partial), to = without_trailing_slash(path);
+  if (!rename_and_sync_parent(from, to)) fail_to_rename(from, to);
   fault_point("folder.renamed");
 }
 
-void write_file_atomically(const fs::path& path, std::span<const std::byte> bytes) {
+namespace {
+
+// False when somebody took the partial file away before it was put in place.
+bool try_to_write_file(const fs::path& path, std::span<const std::byte> bytes) {
   const fs::path partial = partial_path(path);
   try {
     FileDescriptor file(partial, O_WRONLY | O_CREAT | O_EXCL);
@@ -138,13 +151,24 @@ void write_file_atomically(const fs::path& path, std::span<const std::byte> byte
     file.sync(false);
     file.close();
     fault_point("file.synced");
-    rename_and_sync_parent(partial, path);
+    if (!rename_and_sync_parent(partial, path)) return false;
     fault_point("file.renamed");
+    return true;
   } catch (...) {
     std::error_code ignored;
     fs::remove(partial, ignored);
     throw;
   }
+}
+
+}  // namespace
+
+// A job that starts on the same folder in this very moment takes partial files for leftovers and removes them.
+void write_file_atomically(const fs::path& path, std::span<const std::byte> bytes) {
+  constexpr int kTries = 5;
+  for (int tries = 0; tries < kTries; ++tries)
+    if (try_to_write_file(path, bytes)) return;
+  throw SystemError("cannot write " + path.string() + ": another process keeps removing what is written beside it");
 }
 
 void write_file_atomically(const fs::path& path, std::string_view text) {

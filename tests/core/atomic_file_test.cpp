@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "lsd/core/error.h"
+#include "lsd/core/fault_point.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
 
@@ -99,6 +100,26 @@ TEST(AtomicFile, RefusesWorkThatDoesNotFitTheDisk) {
   EXPECT_NO_THROW(require_free_space(folder / "not/yet/there", 1, "one byte"));
   testing::expect_error<SystemError>([&] { require_free_space(folder.path(), std::uint64_t{1} << 60U, "shards"); },
                                      {"shards", "1.0 EiB", "free"});
+}
+
+// A child stands still just before it puts its file in place; meanwhile another job's start removes leftovers.
+TEST(AtomicFile, IsWrittenAgainWhenItsPartialIsTakenForALeftover) {
+  const testing::TemporaryFolder folder;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    arm_faults("file.synced=stop", 0);
+    write_file_atomically(folder / "a", "text");
+    ::_exit(7);
+  }
+  int status = 0;
+  ::waitpid(child, &status, WUNTRACED);
+  ASSERT_TRUE(WIFSTOPPED(status));
+  remove_partials(folder.path());
+  ::kill(child, SIGCONT);
+  ::waitpid(child, &status, 0);
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 7);
+  EXPECT_EQ(read_text_file(folder / "a"), "text");
 }
 
 }  // namespace

@@ -199,7 +199,7 @@ void check_room(const Job& job, const ReadResult& result, const Order& order) {
 }  // namespace
 
 std::optional<std::vector<io::ManifestSplit>> write_shards(const Job& job, const io::Attempt& attempt,
-                                                          ReadResult& result) {
+                                                           ReadResult& result) {
   const auto order = order_records(job, result);
   check_room(job, result, order);
   ShardRounds rounds(job, attempt, order);
