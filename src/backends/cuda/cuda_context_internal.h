@@ -33,6 +33,8 @@ struct alignas(8) DeviceFault {
   std::uint32_t detail = 0;
 };
 
+class Products;
+
 struct CudaContext {
   OpContext& ops;
   cudaStream_t stream = nullptr;
@@ -42,6 +44,7 @@ struct CudaContext {
   std::size_t shared_bytes = 227 * 1024;  // of one block, after cudaFuncAttributeMaxDynamicSharedMemorySize
   bool deterministic = false;       // same bits on every run: no atomics on floats, one plan per shape
   DeviceFault* fault = nullptr;     // as kernels see it
+  Products* products = nullptr;     // owned by the backend
 };
 
 std::unique_ptr<MatrixOps> make_matrix_ops(CudaContext& context);

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstring>
+#include <vector>
+
+#include "cublaslt_library_internal.h"
+#include "cuda_context_internal.h"
+#include "lsd/backends/cuda_device.h"
+#include "lsd/backends/make_backend.h"
+#include "lsd/core/error.h"
+#include "products_internal.h"
+
+namespace lsd::backends {
+namespace cuda {
+namespace {
+
+std::string mebibytes(std::size_t bytes) { return std::to_string((bytes + (1U << 20U) - 1) >> 20U) + " MiB"; }
+
+std::string text_of(DeviceFault fault) {
+  const auto number = std::to_string(fault.detail);
+  switch (fault.kind) {
+    case FaultKind::none: return {};
+    case FaultKind::token_outside_table:
+      return "token " + std::to_string(static_cast<std::int32_t>(fault.detail)) + " does not lie within the embedding table";
+    case FaultKind::group_outside_moments: return "a row's group " + number + " does not lie within the moments";
+    case FaultKind::not_positive_definite:
+      return "MultivariateKl: the covariance of the latents is not positive definite (tile " + number +
+             " of its factor); latents may not be finite, or use a larger shrinkage";
+    case FaultKind::sequence_too_long: return "a sequence of " + number + " rows is longer than the layout's max_length";
+  }
+  return "a kernel reported fault " + number;
+}
+
+// Copies between pageable host memory and the device without making the host wait: small ones pass through page-locked
+// memory, which is free again after every synchronize(). Large ones are handed to the driver, which waits by itself.
+class Staging {
+ public:
+  static constexpr std::size_t kBytes = std::size_t{16} << 20U, kLargestCopy = kBytes / 4;
+
+  Staging() : memory_(PinnedMemory::allocate(kBytes)) {}
+
+  static bool takes(std::size_t bytes) { return bytes <= kLargestCopy; }
+  bool has_room(std::size_t bytes) const { return used_ + bytes <= kBytes; }
+  std::byte* take(std::size_t bytes) {
+    auto* out = memory_.data() + used_;
+    used_ += scratch_size(bytes);
+    return out;
+  }
+  void deliver_later(void* to, const std::byte* from, std::size_t bytes) { pending_.push_back({to, from, bytes}); }
+  // After the stream has been waited for.
+  void finish() {
+    for (const auto& copy : pending_) std::memcpy(copy.to, copy.from, copy.bytes);
+    pending_.clear();
+    used_ = 0;
+  }
+
+ private:
+  struct Pending {
+    void* to;
+    const std::byte* from;
+    std::size_t bytes;
+  };
+  static std::size_t scratch_size(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
+
+  PinnedMemory memory_;
+  std::size_t used_ = 0;
+  std::vector<Pending> pending_;
+};
+
+// What only a real device has; a backend that plans has none of it.
+struct DeviceParts {
+  Stream stream = Stream::create();
+  PinnedMemory fault = PinnedMemory::allocate(sizeof(DeviceFault));
+  Staging staging;
+};
+
+class CudaBackend : public Backend {
+ public:
+  explicit CudaBackend(const BackendOptions& options);
+  ~CudaBackend() override;
+  std::string_view name() const override { return "cuda"; }
+  std::string description() const override { return description_; }
+  Device device() const override { return Device::cuda; }
+  MatrixOps& matrix() override { return *matrix_; }
+  NormOps& norm() override { return *norm_; }
+  AttentionOps& attention() override { return *attention_; }
+  PointwiseOps& pointwise() override { return *pointwise_; }
+  RandomOps& random() override { return *random_; }
+  LossOps& loss() override { return *loss_; }
+  ReduceOps& reduce() override { return *reduce_; }
+  OptimizerOps& optimizer() override { return *optimizer_; }
+
+  DeviceMemory allocate(std::size_t bytes) override;
+  void copy_to_device(TensorView to, const void* from) override;
+  void copy_to_host(void* to, ConstTensorView from) override;
+  void copy_on_device(TensorView to, ConstTensorView from) override;
+  void synchronize() override;
+
+  CudaDevice handle() const { return parts_ ? CudaDevice{cuda_.stream, cuda_.device} : CudaDevice{}; }
+
+ private:
+  void open(const BackendOptions& options);
+
+  CudaContext cuda_;
+  std::string description_;
+  std::unique_ptr<DeviceParts> parts_;
+  std::unique_ptr<Products> products_;
+  std::unique_ptr<MatrixOps> matrix_;
+  std::unique_ptr<NormOps> norm_;
+  std::unique_ptr<AttentionOps> attention_;
+  std::unique_ptr<PointwiseOps> pointwise_;
+  std::unique_ptr<RandomOps> random_;
+  std::unique_ptr<LossOps> loss_;
+  std::unique_ptr<ReduceOps> reduce_;
+  std::unique_ptr<OptimizerOps> optimizer_;
+};
+
+CudaBackend::CudaBackend(const BackendOptions& options) : cuda_{.ops = context_} {
+  cuda_.deterministic = options.deterministic;
+  cuda_.device = options.device;
+  if (options.plan_only) {
+    set_planning(true);
+    description_ = "CUDA, planning only";
+  } else {
+    open(options);
+  }
+  matrix_ = make_matrix_ops(cuda_);
+  norm_ = make_norm_ops(cuda_);
+  attention_ = make_attention_ops(cuda_);
+  pointwise_ = make_pointwise_ops(cuda_);
+  random_ = make_random_ops(cuda_);
+  loss_ = make_loss_ops(cuda_);
+  reduce_ = make_reduce_ops(cuda_);
+  optimizer_ = make_optimizer_ops(cuda_);
+}
+
+// Work under way may still use what the members own. Errors have been thrown by synchronize() or are of no interest now.
+CudaBackend::~CudaBackend() {
+  if (parts_) (void)cudaStreamSynchronize(cuda_.stream);
+}
+
+void CudaBackend::open(const BackendOptions& options) {
+  int devices = 0;
+  check_cuda(cudaGetDeviceCount(&devices), "the CUDA backend");
+  if (options.device < 0 || options.device >= devices)
+    throw UserError("GPU " + std::to_string(options.device) + " was asked for, but this process sees " +
+                    std::to_string(devices) + "; choose with --device, or start as many ranks per node as there are GPUs");
+  check_cuda(cudaSetDevice(options.device), "choose GPU " + std::to_string(options.device));
+  cudaDeviceProp properties{};
+  check_cuda(cudaGetDeviceProperties(&properties, options.device), "ask for the GPU's properties");
+  cuda_.compute_capability = 10 * properties.major + properties.minor;
+  if (cuda_.compute_capability < 80)
+    throw SystemError(std::string("the GPU is a ") + properties.name + " of compute capability " +
+                      std::to_string(properties.major) + "." + std::to_string(properties.minor) +
+                      "; the kernels need 8.0 (Ampere) or higher");
+  cuda_.multiprocessors = properties.multiProcessorCount;
+  cuda_.shared_bytes = properties.sharedMemPerBlockOptin;
+  parts_ = std::make_unique<DeviceParts>();
+  cuda_.stream = parts_->stream.get();
+  auto* fault = reinterpret_cast<DeviceFault*>(parts_->fault.data());
+  *fault = {};
+  cuda_.fault = fault;  // page-locked memory has one address for both with unified addressing, which every such GPU has
+  products_ = std::make_unique<Products>(cuda_);
+  cuda_.products = products_.get();
+  int driver = 0;
+  check_cuda(cudaDriverGetVersion(&driver), "ask for the driver's version");
+  description_ = std::string(properties.name) + " (GPU " + std::to_string(options.device) + ", " +
+                 mebibytes(properties.totalGlobalMem) + "), driver for CUDA " + std::to_string(driver / 1000) + "." +
+                 std::to_string(driver % 1000 / 10) + ", cuBLASLt " + std::to_string(cublaslt().version()) +
+                 (options.deterministic ? ", deterministic" : "");
+}
+
+DeviceMemory CudaBackend::allocate(std::size_t bytes) {
+  if (planning()) return {nullptr, bytes, nullptr};
+  void* data = nullptr;
+  const auto status = cudaMalloc(&data, bytes > 0 ? bytes : 1);
+  if (status == cudaErrorMemoryAllocation) {
+    (void)cudaGetLastError();
+    std::size_t free_bytes = 0, total = 0;
+    (void)cudaMemGetInfo(&free_bytes, &total);
+    throw SystemError("not enough GPU memory: " + mebibytes(bytes) + " asked for in one piece, " + mebibytes(free_bytes) +
+                      " of " + mebibytes(total) + " free; use a smaller batch capacity, recomputation or a smaller model "
+                      "(--memory-plan tells what a run needs)");
+  }
+  check_cuda(status, "allocate " + mebibytes(bytes) + " of GPU memory");
+  return {data, bytes, [](void* memory) { (void)cudaFree(memory); }};
+}
+
+void CudaBackend::copy_to_device(TensorView to, const void* from) {
+  const auto bytes = static_cast<std::size_t>(to.bytes());
+  if (planning() || bytes == 0) return;
+  if (Staging::takes(bytes)) {
+    if (!parts_->staging.has_room(bytes)) synchronize();
+    auto* staged = parts_->staging.take(bytes);
+    std::memcpy(staged, from, bytes);
+    from = staged;
+  }
+  check_cuda(cudaMemcpyAsync(to.raw(), from, bytes, cudaMemcpyHostToDevice, cuda_.stream), "copy to the GPU");
+}
+
+void CudaBackend::copy_to_host(void* to, ConstTensorView from) {
+  const auto bytes = static_cast<std::size_t>(from.bytes());
+  if (planning() || bytes == 0) return;
+  void* target = to;
+  if (Staging::takes(bytes)) {
+    if (!parts_->staging.has_room(bytes)) synchronize();
+    auto* staged = parts_->staging.take(bytes);
+    parts_->staging.deliver_later(to, staged, bytes);
+    target = staged;
+  }
+  check_cuda(cudaMemcpyAsync(target, from.raw(), bytes, cudaMemcpyDeviceToHost, cuda_.stream), "copy from the GPU");
+}
+
+void CudaBackend::copy_on_device(TensorView to, ConstTensorView from) {
+  check(to.shape() == from.shape() && to.dtype() == from.dtype(), "a copy keeps shape and type");
+  if (planning() || to.bytes() == 0 || to.raw() == from.raw()) return;
+  check_cuda(cudaMemcpyAsync(to.raw(), from.raw(), static_cast<std::size_t>(to.bytes()), cudaMemcpyDeviceToDevice,
+                             cuda_.stream),
+             "copy on the GPU");
+}
+
+void CudaBackend::synchronize() {
+  if (!parts_) return;
+  check_cuda(cudaStreamSynchronize(cuda_.stream), "wait for the GPU");
+  parts_->staging.finish();
+  auto* fault = reinterpret_cast<volatile DeviceFault*>(parts_->fault.data());
+  const DeviceFault seen{fault->kind, fault->detail};
+  if (seen.kind == FaultKind::none) return;
+  fault->kind = FaultKind::none;
+  if (seen.kind == FaultKind::not_positive_definite) throw SystemError(text_of(seen));
+  throw InternalError(text_of(seen));
+}
+
+}  // namespace
+}  // namespace cuda
+
+std::unique_ptr<Backend> make_cuda_backend(const BackendOptions& options) {
+  return std::make_unique<cuda::CudaBackend>(options);
+}
+
+bool cuda_built() { return true; }
+
+bool cuda_device_present(std::string& why_not) {
+  int devices = 0;
+  const auto status = cudaGetDeviceCount(&devices);
+  if (status == cudaSuccess && devices > 0) return true;
+  (void)cudaGetLastError();
+  why_not = status == cudaSuccess ? "no GPU is visible" : cuda::reason_of(status);
+  return false;
+}
+
+CudaDevice cuda_device_of(Backend& backend) {
+  const auto* found = dynamic_cast<cuda::CudaBackend*>(&backend);
+  return found != nullptr ? found->handle() : CudaDevice{};
+}
+
+}  // namespace lsd::backends
