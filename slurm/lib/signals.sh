@@ -13,6 +13,7 @@ on_stop_signal() {
   [[ $1 != INT || $received != INT ]] || send=TERM
   received=$1
   woken=1
+  say "signal $1: telling the program to stop at a safe point"
   [[ -z $forwarding_pid ]] || kill -"$send" "$forwarding_pid" 2>/dev/null || true
 }
 

@@ -26,13 +26,31 @@ saved() { cat "$PREFIX/run/$1" 2>/dev/null; }
 namespace() { echo "lsd$(saved tag)-$1"; }
 in_controller() { if [[ $(saved mode) == namespaces ]]; then ip netns exec "$(namespace ctl)" "$@"; else "$@"; fi; }
 
+# Every kind of thing that namespaces need here, tried once.
 choose_mode() {
-  if unshare --net --uts --mount --pid --fork true 2>/dev/null && ip netns add "lsd$$-probe" 2>/dev/null; then
-    ip netns del "lsd$$-probe"
-    echo namespaces
-  else
-    echo ports
+  local name=lsd$$-probe mode=ports
+  if command -v ip >/dev/null && ip netns add "$name" 2>/dev/null; then
+    if ip -n "$name" link add bridge0 type bridge && ip -n "$name" link add v0 type veth peer name v1 &&
+      ip netns exec "$name" unshare --uts --mount --pid --fork --mount-proc --kill-child=KILL \
+        bash -c 'hostname probe && mount -t tmpfs tmpfs /dev/shm'; then
+      mode=namespaces
+    fi 2>/dev/null
+    ip netns del "$name" 2>/dev/null || true
   fi
+  echo "$mode"
+}
+
+# A port from which 20 are free, for MODE=ports.
+free_ports() {
+  local base port used
+  for base in $(shuf -i 200-600 -n 20); do
+    base=$((base * 50)) used=0
+    for ((port = base; port < base + 20; port++)); do
+      ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || used=1
+    done
+    [[ $used == 1 ]] || break
+  done
+  echo "$base"
 }
 
 start_munge() {
@@ -62,15 +80,16 @@ make_namespaces() {
 }
 
 write_config() {
-  local controller lines="" i claims="CPUs=16 RealMemory=4000 Gres=gpu:8 State=UNKNOWN"
+  local controller lines="" i port=16800 claims="CPUs=16 RealMemory=4000 Gres=gpu:8 State=UNKNOWN"
   if [[ $(saved mode) == namespaces ]]; then
     controller="ctl(10.78.0.254)"
-    for i in 1 2 3 4; do lines+="NodeName=n$i NodeHostname=n$i NodeAddr=10.78.0.$i Port=16818 $claims\n"; done
+    for i in 1 2 3 4; do lines+="NodeName=n$i NodeHostname=n$i NodeAddr=10.78.0.$i Port=$((port + 18)) $claims Weight=$((i == 1 ? 100 : 1))\n"; done
   else
+    port=$(free_ports)
     controller="$(hostname -s)(127.0.0.1)"
-    lines="NodeName=n[1-4] NodeHostname=localhost NodeAddr=127.0.0.1 Port=[17001-17004] $claims\n"
+    lines="NodeName=n[1-4] NodeHostname=localhost NodeAddr=127.0.0.1 Port=[$((port + 1))-$((port + 4))] $claims\n"
   fi
-  sed "s#@PREFIX@#$PREFIX#; s#@CONTROLLER@#$controller#; s#@NODES@#$lines#" "$here/slurm.conf.in" >"$SLURM_CONF"
+  sed "s#@PREFIX@#$PREFIX#; s#@CONTROLLER@#$controller#; s#@PORT@#$((port + 17))#; s#@NODES@#$lines#" "$here/slurm.conf.in" >"$SLURM_CONF"
   touch "$PREFIX"/gpu/gpu{0..7}
   echo "NodeName=n[1-4] Name=gpu File=$PREFIX/gpu/gpu[0-7]" >"$PREFIX/etc/gres.conf"
   # slurmd opens a cgroup plugin even where nothing uses it; finding one by itself needs /sys/fs/cgroup.
@@ -90,7 +109,7 @@ start_node() {
   mkdir -p "$PREFIX/tmp/$1" "$PREFIX/spool/$1"
   chmod 1777 "$PREFIX/tmp/$1"
   if [[ $(saved mode) == ports ]]; then
-    slurmd -N "$1" -f "$SLURM_CONF" 2>>"$PREFIX/log/slurmd.$1.err"
+    LSD_TEST_NODE=$1 setsid slurmd -N "$1" -f "$SLURM_CONF" 2>>"$PREFIX/log/slurmd.$1.err"
     return
   fi
   # The inner bash is process 1 of the node: it reaps orphans, and its end is a power cut.
@@ -126,25 +145,32 @@ write_environment() {
 }
 
 up() {
-  local node idle=0 try
-  command -v slurmctld slurmd munged ip >/dev/null || die "Slurm is missing; install the packages of cmake/debian-packages-slurm.txt"
   [[ ! -e $PREFIX/run ]] || die "$PREFIX/run exists: down first, or another PREFIX"
+  local mode=${MODE:-$(choose_mode)}
+  if up_as "$mode"; then return; fi
+  [[ -z ${MODE:-} && $mode == namespaces ]] || die "the cluster did not come up; see $PREFIX/log"
+  echo "cluster.sh: nodes with namespaces did not come up; now on ports" >&2
+  down
+  up_as ports || die "the cluster did not come up; see $PREFIX/log"
+}
+
+up_as() { # mode
+  local node idle=0 end=$((SECONDS + 90))
   mkdir -p "$PREFIX"/{etc,run,log,state,spool,tmp,munge,gpu,bin}
   chmod 755 "$PREFIX" "$PREFIX/munge"
   echo "$$" >"$PREFIX/run/tag"
-  echo "${MODE:-$(choose_mode)}" >"$PREFIX/run/mode"
-  start_munge
-  [[ $(saved mode) == ports ]] || make_namespaces
+  echo "$1" >"$PREFIX/run/mode"
+  start_munge || return 1
+  [[ $1 == ports ]] || make_namespaces || return 1
   write_config
   write_environment
-  start_controller
-  for node in "${nodes[@]}"; do start_node "$node"; done
-  for ((try = 0; try < 300; try++)); do
-    idle=$(in_controller sinfo -h -N -t idle -o %N 2>/dev/null | sort -u | wc -l)
-    [[ $idle != 4 ]] || break
+  start_controller || return 1
+  for node in "${nodes[@]}"; do start_node "$node" || return 1; done
+  while ((idle != 4 && SECONDS < end)); do
     sleep 0.1
+    idle=$(in_controller timeout 10 sinfo -h -N -t idle -o %N 2>/dev/null | sort -u | wc -l)
   done
-  [[ $idle == 4 ]] || die "only $idle of 4 nodes came up; see $PREFIX/log"
+  [[ $idle == 4 ]] || { echo "cluster.sh: only $idle of 4 nodes came up" >&2 && return 1; }
   echo "cluster of 4 nodes is up ($(saved mode)): source $PREFIX/env.sh"
 }
 
@@ -161,19 +187,49 @@ stop_by_file() { # pid file...: TERM, then KILL after 5 s
   done
 }
 
+# On ports a node is its slurmd, what that started, and what these started.
+processes_of_node() { # node
+  local folder roots=""
+  for folder in /proc/[0-9]*; do
+    grep -qz "^LSD_TEST_NODE=$1\$" "$folder/environ" 2>/dev/null && grep -qzxF "PREFIX=$PREFIX" "$folder/environ" && roots+=" ${folder#/proc/}"
+  done
+  ps -e -o pid= -o ppid= | awk -v roots="$roots" 'BEGIN {n = split(roots, r, " "); for (i = 1; i <= n; i++) mine[r[i]] = 1}
+    {parent[$1] = $2}
+    END {for (p in parent) {for (q = p; q > 1 && !(q in mine); q = parent[q]) {} if (q in mine) print p}}'
+}
+
+kill_node() { # node
+  if [[ $(saved mode) == namespaces ]]; then
+    kill -KILL "$(saved "node.$1.pid")" 2>/dev/null || true
+    return
+  fi
+  local pids
+  mapfile -t pids < <(processes_of_node "$1")
+  [[ ${#pids[@]} == 0 ]] || kill -KILL "${pids[@]}" 2>/dev/null || true
+}
+
+# Cut off from the network; what runs there runs on. On ports: nobody answers for it any more.
+cut_node() { # node
+  if [[ $(saved mode) == namespaces ]]; then
+    ip -n "$(namespace ctl)" link set "v${1#n}" down
+  else
+    kill -STOP "$(cat "$PREFIX/run/slurmd.$1.pid")"
+  fi
+}
+
 down() {
   local node try
   [[ -e $PREFIX/run ]] || return 0
-  if in_controller scancel -u root 2>/dev/null; then
+  if in_controller timeout 10 scancel -u root 2>/dev/null; then
     for ((try = 0; try < 60; try++)); do
-      [[ -n $(in_controller squeue -h 2>/dev/null) ]] || break
+      [[ -n $(in_controller timeout 10 squeue -h 2>/dev/null) ]] || break
       sleep 0.1
     done
   fi
   if [[ $(saved mode) == namespaces ]]; then
-    for node in "${nodes[@]}"; do kill -KILL "$(saved "node.$node.pid")" 2>/dev/null || true; done
+    for node in "${nodes[@]}"; do kill_node "$node"; done
   else
-    stop_by_file "$PREFIX"/run/slurmd.*.pid
+    for node in "${nodes[@]}"; do kill_node "$node"; done
   fi
   stop_by_file "$PREFIX/run/slurmctld.pid" "$PREFIX/munge/munged.pid"
   if [[ $(saved mode) == namespaces ]]; then
@@ -185,9 +241,7 @@ down() {
 case ${1:-} in
   up) up ;;
   down) down ;;
-  kill) # a power cut of one node
-    [[ $(saved mode) == namespaces ]] || die "only nodes with namespaces can be cut off"
-    kill -KILL "$(saved "node.${2:?kill which node?}.pid")"
-    ;;
-  *) die "use: cluster.sh up | down | kill NODE" ;;
+  kill) kill_node "${2:?kill which node?}" ;; # a power cut
+  cut) cut_node "${2:?cut off which node?}" ;;
+  *) die "use: cluster.sh up | down | kill NODE | cut NODE" ;;
 esac
