@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "lsd/core/fault_point.h"
 #include "training_loop_internal.h"
 
 namespace lsd::train {
@@ -90,6 +91,7 @@ bool TrainingLoop::run() {
     if (due(job_.training.log_every) || last) log_step(report);
     if (due(job_.validation.every_steps) || last) log_validation();
     progress.update(state.step, last_note_);
+    fault_point("train.step_done");
     const auto next = decide();
     if (next != Next::go_on || last) checkpoint();
     if (next == Next::stop && !last) {

@@ -7,31 +7,37 @@ test_whole() {
   check "undisturbed training" COMPLETED "$(field "$(cat "$PREFIX/results/whole/id")" JobState)"
 }
 
-# Cut three times by its real time limit, with a signal ahead of it: requeues itself and ends as if nobody had. The
-# training is held until the signal comes, so that the limit is met on a machine of any speed.
+# Cut by its real time limit, with a signal ahead of it, as often as it starts: each start gets at most 18 of the 60 steps
+# done and then stands still until its signal comes, on a machine of any speed. It requeues itself and ends as if nobody
+# had cut it.
 test_time_limit() {
-  local id turn
+  local id restarts
   borrow_shards limit
-  id=$(submit_training limit --nodes=1 --ntasks-per-node=2 --nodelist=n1 --time=1 --signal=B:USR1@50)
-  for turn in 1 2 3; do
-    freeze limit $((turn * 14)) || break
-    wait_until 200 signals_told limit "$turn"
-    thaw
-    wait_until 200 restarted "$id" "$turn"
-  done
-  wait_end "$id"
-  check "time limit: done after three requeues of its own" "COMPLETED 3 3" \
-    "$(field "$id" JobState) $(field "$id" Restarts) $(grep -c 'requeue of job' "$(log_of limit)")"
+  id=$(LSD_FAULT=$(hold_at 18) submit_training limit --nodes=1 --ntasks-per-node=2 --nodelist=n1 --time=1 --signal=B:USR1@50)
+  wait_until 480 ended_though_held "$id" limit
+  restarts=$(field "$id" Restarts)
+  check "time limit: done" COMPLETED "$(field "$id" JobState)"
+  check "time limit: cut three times" yes "$([[ $restarts -ge 3 ]] && echo yes)"
+  check "time limit: each time it requeued itself" "$restarts" "$(grep -c 'requeue of job' "$(log_of limit)")"
   check_same_as_whole limit "time limit"
+}
+# Lets held ranks go on once their start of the job has been told to stop.
+ended_though_held() { # job run
+  state_is "$1" 'COMPLETED|FAILED|CANCELLED|TIMEOUT' && return 0
+  if are_held "$2" 2 && signals_told "$2" $(($(field "$1" Restarts) + 1)); then
+    mapfile -t held < <(held_ranks "$2")
+    go_on
+  fi
+  return 1
 }
 signals_told() { [[ $(grep -c 'signal USR1: telling the program' "$(log_of "$1")" 2>/dev/null) -ge $2 ]]; }
 
-# `scontrol requeue` kills without a warning.
+# `scontrol requeue` ends the job in the middle of its steps; it starts again.
 test_requeue() {
   local id
   borrow_shards requeued
-  id=$(submit_training requeued)
-  freeze requeued 20
+  id=$(LSD_FAULT=$(hold_at 35) submit_training requeued)
+  wait_held requeued 2
   scontrol requeue "$id"
   wait_until 200 restarted "$id" 1
   wait_end "$id"
@@ -44,10 +50,10 @@ test_requeue() {
 test_rank_killed() {
   local id
   borrow_shards killed
-  id=$(submit_training killed)
-  freeze killed 20
-  kill -KILL "${frozen##*$'\n'}"
-  thaw
+  id=$(LSD_FAULT=$(hold_at 35) submit_training killed)
+  wait_held killed 2
+  kill -KILL "${held[1]}"
+  go_on
   wait_until 200 restarted "$id" 1
   wait_end "$id"
   check "a rank killed: it ran again" COMPLETED "$(field "$id" JobState)"
@@ -57,14 +63,14 @@ test_rank_killed() {
 
 # Begun on two ranks, gone on with on four nodes, ended on one: the same data in the same order, so the same tokens.
 test_elastic() {
-  local id turn ranks=(2 4 1) first
+  local id turn ranks=(2 4 1)
   borrow_shards elastic
   for turn in 0 1; do
-    id=$(LSD_REQUEUE=0 submit_training elastic --nodes="${ranks[turn]}")
-    freeze elastic $((20 + 20 * turn)) || return
+    id=$(LSD_REQUEUE=0 LSD_FAULT=$(hold_at 20) submit_training elastic --nodes="${ranks[turn]}")
+    wait_held elastic "${ranks[turn]}"
     scancel --batch --signal=USR1 "$id"
     wait_until 100 signals_told elastic $((turn + 1))
-    thaw
+    go_on
     wait_end "$id"
     check "elastic: stopped on ${ranks[turn]} ranks" "FAILED 75:0" "$(field "$id" JobState) $(field "$id" ExitCode)"
   done
@@ -83,13 +89,13 @@ tokens_by_step() { sed -n 's/.*"kind":"train".*"step":\([0-9]*\).*"tokens":\([0-
 test_slices() {
   local first second behind
   borrow_shards slices
-  first=$(LSD_SLICE=1 LSD_SLICES=2 submit_training slices)
+  first=$(LSD_FAULT=$(hold_at 20) LSD_SLICE=1 LSD_SLICES=2 submit_training slices)
   second=$(LSD_SLICE=2 LSD_SLICES=2 submit_training slices --dependency="afterany:$first")
   behind=$(sbatch --parsable --output=/dev/null --dependency="afterok:$second" --kill-on-invalid-dep=yes --wrap true)
-  freeze slices 20
+  wait_held slices 2
   scancel --batch --signal=USR1 "$first"
   wait_until 100 signals_told slices 1
-  thaw
+  go_on
   wait_end "$behind"
   check "slices: stopped, done, next stage ran" "75:0 COMPLETED COMPLETED" \
     "$(field "$first" ExitCode) $(field "$second" JobState) $(field "$behind" JobState)"

@@ -7,8 +7,8 @@ nodes_of() { scontrol show hostnames "$(field "$1" NodeList)"; }
 test_nodes() {
   local lost victim
   borrow_shards lost
-  lost=$(submit_training lost)
-  freeze lost 20
+  lost=$(LSD_FAULT=$(hold_at 35) submit_training lost)
+  wait_held lost 2
   victim=$(nodes_of "$lost" | tail -n 1)
   tests/slurm/cluster.sh kill "$victim"
   after_power_cut "$lost" "$victim"

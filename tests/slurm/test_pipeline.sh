@@ -74,8 +74,8 @@ test_failure() {
 test_cancel() {
   local steps="/^train/s/--training.steps=20/--backend=reference --training.steps=60 --training.log_every=2 --checkpoint.every_steps=10/"
   borrow_shards cancelled
-  mini_pipeline cancelled "$steps"
-  freeze cancelled 20
+  LSD_FAULT=$(hold_at 35) mini_pipeline cancelled "$steps"
+  wait_held cancelled 2
   slurm/pipeline.sh --status cancelled >"$out" 2>&1
   check "status: it runs, with its progress" yes "$(grep -qE '^train_nm +[0-9]+ +running, running +[0-9]+/60 +[0-9:]+ +[0-9]+$' "$out" && echo yes)"
   slurm/pipeline.sh --cancel cancelled >"$out" 2>&1

@@ -50,8 +50,7 @@ hasten_requeued() {
 
 # --- one small training, always the same: train_nm_s of the run named
 
-# The plain backend on one thread: the same sums everywhere.
-training_options=(--backend reference --threads 1 --training.steps=60 --training.log_every=2 --checkpoint.every_steps=10
+training_options=(--threads 1 --training.steps=60 --training.log_every=2 --checkpoint.every_steps=10
   --training.capacity=256 --training.micro_batches=4 --data.max_length=128 --optimizer.warmup_steps=5 --validation.every_steps=0
   --model.width=32 --model.heads=2 --checkpoint.every_minutes=0)
 
@@ -67,30 +66,22 @@ submit_training() { # run sbatch_option...
 
 # Its folder: the stage is called train_nm_s alone, train_nm in a pipeline of variant nm.
 training_folder() { local folder=$LSD_RUNS/$1/train_nm; [[ -e $folder ]] && echo "$folder" || echo "${folder}_s"; }
-step_of() { tail -n 1 "$(training_folder "$1")/metrics.jsonl" 2>/dev/null | sed -n 's/.*"step": *\([0-9]*\).*/\1/p'; }
-beyond_step() { local step; step=$(step_of "$1") && [[ ${step:-0} -ge $2 ]]; }
 
-# The processes of a run's training on all nodes (nodes share this machine's process list).
-ranks_of() {
-  local folder
-  for folder in /proc/[0-9]*; do
-    [[ $(readlink "$folder/exe" 2>/dev/null) == */lsd_train_autoencoder ]] || continue
-    tr '\0' '\n' <"$folder/cmdline" 2>/dev/null | grep -qxF "$(training_folder "$1")" && echo "${folder#/proc/}"
-  done
-  return 0
-}
+# hold_at STEPS: for LSD_FAULT; each start of the training then stands still behind so many steps of its own, on a machine
+# of any speed, until it is told to go on or killed.
+hold_at() { echo "train.step_done#$1=stop"; }
 
-# freeze RUN STEP: its training stands still somewhere behind STEP, however fast the machine is, until `thaw` or a kill.
-# Sets `frozen`.
-freeze() {
-  wait_until 300 beyond_step "$1" "$2" || return 1
-  frozen=$(ranks_of "$1")
-  # shellcheck disable=SC2086  # process ids
-  kill -STOP $frozen
-  check "$1: held behind step $2" yes "$([[ -n $frozen && ! -e $(training_folder "$1")/DONE ]] && echo yes)"
+# The process ids of a run's training on all nodes (nodes share this machine's process list) that stand still.
+held_ranks() { ps -e -o pid= -o stat= -o args= | awk -v folder="$(training_folder "$1") " '$2 ~ /^T/ && /lsd_train_autoencoder/ && index($0, folder) {print $1}'; }
+are_held() { [[ $(held_ranks "$1" | wc -l) == "$2" ]]; }
+
+# wait_held RUN RANKS: sets `held` to their process ids
+wait_held() {
+  wait_until 300 are_held "$1" "$2"
+  mapfile -t held < <(held_ranks "$1")
+  check "$1: its training stands still" "$2" "${#held[@]}"
 }
-# shellcheck disable=SC2086
-thaw() { kill -CONT $frozen 2>/dev/null || true; }
+go_on() { kill -CONT "${held[@]}" 2>/dev/null || true; }
 
 newest_checkpoint() { echo "$(training_folder "$1")/checkpoints/$(cat "$(training_folder "$1")/checkpoints/latest")"; }
 weights() { (cd "$(newest_checkpoint "$1")" && sha256sum ./*.safetensors); }
