@@ -34,6 +34,7 @@ PREFIX=$(mktemp -d "$folder/lsd_slurm.XXXXXX") || exit 1
 export PREFIX LSD_BIN
 
 code=1
+# shellcheck disable=SC2317  # called by the trap
 finish() {
   trap '' INT TERM
   [[ -z ${suite:-} ]] || kill -TERM "$suite" 2>/dev/null

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The tests themselves, inside run.sh. Most of their time is Slurm's waiting, so they run side by side, each with a run
 # folder of its own; those that take nodes away come last.
+# shellcheck disable=SC2030,SC2031  # each test counts in a process of its own
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 source tests/slurm/check.sh

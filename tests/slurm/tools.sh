@@ -29,7 +29,7 @@ wait_until() { # seconds command...
 state_is() { [[ $(field "$1" JobState) =~ ^($2)$ ]]; }
 wait_end() { wait_until "${2:-300}" state_is "$1" 'COMPLETED|FAILED|CANCELLED|TIMEOUT|NODE_FAIL|BOOT_FAIL|OUT_OF_MEMORY'; }
 restarted() { [[ $(field "$1" Restarts) -ge $2 ]]; }
-run_has_no_job() { [[ -z $(squeue -h -o %j | grep "^$1\.") ]]; }
+run_has_no_job() { ! squeue -h -o %j | grep -q "^$1\."; }
 job_of() { awk -v stage="$2" '$1 == stage {id = $3} END {print id}' "$LSD_RUNS/$1/jobs/jobs.tsv"; }
 jobs_of() { wc -l <"$LSD_RUNS/$1/jobs/jobs.tsv"; }
 file_has() { grep -qF -- "$2" "$1" 2>/dev/null; }
