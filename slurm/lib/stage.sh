@@ -66,6 +66,10 @@ attempt_stage() {
   write_record "$stage" state=running "idle=${idle:-0}" "job=$job" "slice=$LSD_SLICE/$LSD_SLICES" "started=$(date -u +%FT%TZ)"
   say "$stage of run $LSD_RUN: job $job, slice $LSD_SLICE of $LSD_SLICES, $(num_ranks) rank(s): ${program##*/} $*"
   run_forwarding "${launcher[@]}" "${LSD_WRAPPER[@]}" "$program" "$@" || code=$?
+  if ! owns_lock "$stage"; then
+    say "$stage of run $LSD_RUN: this start has been superseded by a later one of job $(sed -n 1p "$(lock_file "$stage")" 2>/dev/null || echo unknown)"
+    return 1
+  fi
   judge_end "$stage" "$code" "${idle:-0}" "$mark" && code=0 || code=$?
   release_lock "$stage"
   return "$code"

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Stands for an lsd program where only its end matters: FAKE_END says how it ends in the folder given to it.
 #   done | stopped | failed   with that state file (lsd_report: report.json);  silent: killed without a word;  liar: code 0 without DONE
+#   usurped: done, but a later start of its job has taken the stage over meanwhile
 #   early: code 1 before the folder is a run's;      wait: until USR1, then stopped
 for argument; do
   case ${previous:-} in --run.directory | --output.directory | --directory) folder=$argument ;; esac
@@ -19,6 +20,7 @@ case $FAKE_END in
   failed) say FAILED "the disk is full" && exit 1 ;;
   silent) kill -KILL $$ ;;
   liar) ;;
+  usurped) say DONE "all steps are done" && printf '%s\n' "$PPID" "another start" >"${folder%/*}/jobs/${folder##*/}.lock" ;;
   wait)
     trap 'say STOPPED "by a signal"; exit 75' USR1
     touch "$folder/waiting"

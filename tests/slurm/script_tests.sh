@@ -144,6 +144,12 @@ test_lock() {
   echo "by_hand.999999999" >"$LSD_RUNS/t/jobs/train_nm_s.lock"
   stage 'done'
   check "the lock of a dead owner is taken over" 0 "$code"
+  fresh
+  stage usurped
+  check "superseded by a later start: code" 1 "$code"
+  check_has "superseded: said so" "this start has been superseded by a later one of job" "$work/out"
+  check "superseded: record and lock are the later one's" "running another start" \
+    "$(sed -n 's/^state=//p' "$LSD_RUNS/t/jobs/train_nm_s.record") $(sed -n 2p "$LSD_RUNS/t/jobs/train_nm_s.lock")"
 }
 
 test_status() {
