@@ -14,6 +14,7 @@
 #include <optional>
 #include <thread>
 
+#include "lsd/backends/cuda_device.h"
 #include "lsd/core/build_info.h"
 #include "lsd/core/error.h"
 #include "lsd/core/fault_point.h"
@@ -55,8 +56,11 @@ Compute make_compute(const AppInfo& info, const CommandLine& line, dist::HostCom
   Compute compute;
   if (!info.needs_backend) return compute;
   together(ranks, [&] { compute.backend = backends::make_backend(line.backend, backend_options(line, ranks)); });
-  compute.collectives = ranks.size() == 1 ? dist::make_single_collectives(*compute.backend)
-                                          : dist::make_staged_collectives(*compute.backend, ranks.duplicate());
+  together(ranks, [&] {
+    compute.collectives = dist::make_collectives(
+        line.collectives, *compute.backend, ranks,
+        {.gpu = backends::cuda_device_of(*compute.backend).bus_id, .deterministic = line.deterministic});
+  });
   return compute;
 }
 
@@ -97,7 +101,9 @@ int run_task(const AppInfo& info, const CommandLine& line, dist::HostCommunicato
                          .backend = compute.backend.get(),
                          .collectives = compute.collectives.get()};
   log.info(fmt::format("{} {} (git {}), ranks {}{}", info.name, version(), git_revision(), ranks.size(),
-                       compute.backend ? fmt::format(", {}", compute.backend->description()) : ""));
+                       compute.backend ? fmt::format(", {}, sums: {}", compute.backend->description(),
+                                                     compute.collectives->name())
+                                       : ""));
   if (const auto faults = faults_asked_for(); !faults.empty())
     log.warn(fmt::format("LSD_FAULT={} is set: this run breaks on purpose", faults));
   try {

@@ -33,6 +33,10 @@ constexpr RunOption kRunOptions[] = {
      true},
     {"threads", "INTEGER", "CPU threads of each rank (default 0: its share of the cores; 0 to 4096)", true},
     {"device", "INTEGER", "GPU number (default -1: by the rank's number on its machine; -1 to 1024)", true},
+    {"collectives", "NAME",
+     "what adds gradients over ranks: nccl (between GPUs, one rank each), staged (through host memory; ranks may share a "
+     "GPU) or auto (nccl on the cuda backend where NCCL is found, else staged) (default auto)",
+     true},
     {"deterministic", nullptr, "the same bits on every run, at some cost of speed (GPU; the CPU always is)", true},
 };
 
@@ -87,6 +91,8 @@ bool store_run_option(CommandLine& line, const std::string& name, const std::str
     line.config_files.emplace_back(text);
   } else if (name == "backend") {
     line.backend = text;
+  } else if (name == "collectives") {
+    line.collectives = text;
   } else if (name == "threads") {
     line.threads = parse_integer(text, name, 0, 4096);
   } else if (name == "device") {

@@ -139,6 +139,7 @@ StepReport Trainer::step(data::StepBatches& batches) {
   backend.copy_to_host(host_slots_.data(), metric_slots_);
   backend.copy_to_host(host_slots_.data() + slots, squared_norm_);
   backend.synchronize();
+  world_.collectives.throw_if_failed();
   StepReport report;
   report.learning_rate = static_cast<double>(scalars_.get(StepScalars::learning_rate));
   report.gradient_norm = gradient_scale * std::sqrt(static_cast<double>(host_slots_.back()));

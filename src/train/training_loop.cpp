@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "lsd/core/error.h"
 #include "lsd/core/fault_point.h"
 #include "training_loop_internal.h"
 
@@ -82,7 +83,8 @@ bool TrainingLoop::run() {
   while (state.step < job_.training.steps) {
     auto batches = loader.next();
     check(batches.has_value(), "the data never end");
-    const auto report = trainer_.step(*batches);
+    const auto report = with_context(fmt::format("in training step {}", state.step + 1),
+                                     [&] { return trainer_.step(*batches); });
     loader.recycle(std::move(*batches));
     if (report.skipped)
       job_.log.warn(fmt::format("step {}: the gradient was not finite; skipped (visits {} to {})", state.step,

@@ -3,6 +3,8 @@
 // The stream behind a backend, for transports that order themselves with it (dist/nccl). Without CUDA types, so that
 // builds without CUDA can ask too.
 
+#include <string>
+
 #include "lsd/tensor/backend.h"
 
 namespace lsd::backends {
@@ -10,6 +12,7 @@ namespace lsd::backends {
 struct CudaDevice {
   void* stream = nullptr;  // cudaStream_t on which the backend's ops and copies run, in order
   int device = -1;         // GPU number within this process
+  std::string bus_id = {};  // PCI bus id: which GPU of the machine that is
   bool present() const { return device >= 0; }
 };
 

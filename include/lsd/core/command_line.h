@@ -23,6 +23,7 @@ struct CommandLine {
   // Only programs that compute have these.
   std::string backend = "auto";
   std::int64_t threads = 0;  // 0: this rank's share of the cores
+  std::string collectives = "auto";
   std::int64_t device = -1;  // -1: by the rank's number on its machine
   bool deterministic = false;
 };

@@ -110,10 +110,10 @@ class TaskQueue {
   constexpr void ask(Thread& t) {
     if (t.index() == 0) answer_ = t.num_blocks() + t.take_number(counter_);
   }
-  // Also a barrier: nobody uses the shared memory of the task before any more.
+  // Also a barrier: nobody uses the shared memory of the task before any more. The slot is free: a task has barriers of
+  // its own, so everybody has read the answer before.
   template <class Thread>
   constexpr void advance(Thread& t, std::int32_t* slot) {
-    t.sync();
     if (t.index() == 0) *slot = answer_;
     t.sync();
     task_ = *slot;
