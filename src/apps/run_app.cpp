@@ -57,9 +57,12 @@ Compute make_compute(const AppInfo& info, const CommandLine& line, dist::HostCom
   if (!info.needs_backend) return compute;
   together(ranks, [&] { compute.backend = backends::make_backend(line.backend, backend_options(line, ranks)); });
   together(ranks, [&] {
+    const auto gpu = backends::cuda_device_of(*compute.backend);
     compute.collectives = dist::make_collectives(
         line.collectives, *compute.backend, ranks,
-        {.gpu = backends::cuda_device_of(*compute.backend).bus_id, .deterministic = line.deterministic});
+        {.gpu = gpu.bus_id,
+         .deterministic = line.deterministic,
+         .allocate_on_host = gpu.present() ? backends::allocate_page_locked : dist::HostAllocator()});
   });
   return compute;
 }

@@ -15,6 +15,8 @@ bool cuda_built() { return false; }
 
 CudaDevice cuda_device_of(Backend&) { return {}; }
 
+DeviceMemory allocate_page_locked(std::size_t) { throw InternalError("this build has no CUDA backend"); }
+
 bool cuda_device_present(std::string& why_not) {
   why_not = "this build has no CUDA backend";
   return false;

@@ -53,7 +53,7 @@ std::unique_ptr<TensorCollectives> make_collectives(std::string_view name, Backe
                                          all_ranks(ranks, nccl_usable(why_not)));
   if (wanted) return make_nccl_collectives(backend, ranks.duplicate(), options);
   if (ranks.size() == 1) return make_single_collectives(backend);
-  return make_staged_collectives(backend, ranks.duplicate());
+  return make_staged_collectives(backend, ranks.duplicate(), options.allocate_on_host);
 }
 
 }  // namespace lsd::dist

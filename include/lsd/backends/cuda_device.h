@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The stream behind a backend, for transports that order themselves with it (dist/nccl). Without CUDA types, so that
+// The stream and the GPU behind a backend, for transports that order themselves with it (dist/nccl). Without CUDA types, so that
 // builds without CUDA can ask too.
 
 #include <string>
@@ -18,5 +18,7 @@ struct CudaDevice {
 
 // Not present for every backend but "cuda", and for one that only plans.
 CudaDevice cuda_device_of(Backend& backend);
+// Host memory that copies to and from the GPU run fastest with. Only where cuda_device_of() is present.
+DeviceMemory allocate_page_locked(std::size_t bytes);
 
 }  // namespace lsd::backends

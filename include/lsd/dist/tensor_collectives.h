@@ -5,8 +5,11 @@
 // Implementations: single, staged (through host memory and a HostCommunicator of its own, on a thread of its own, so
 // that it overlaps with the backward pass), nccl (between GPUs, on a stream of its own).
 
+#include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <string>
 
 #include "lsd/dist/host_communicator.h"
 #include "lsd/tensor/backend.h"
@@ -32,10 +35,14 @@ class TensorCollectives {
   virtual void throw_if_failed() {}
 };
 
+// Gives host memory of so many bytes.
+using HostAllocator = std::function<DeviceMemory(std::size_t)>;
+
 struct CollectivesOptions {
   std::string gpu;             // which GPU this rank computes on, of its machine (PCI bus id); empty: none
   bool deterministic = false;  // the same bits on every run
   std::chrono::milliseconds deadline = kDefaultDeadline;  // of nccl; staged has its communicator's
+  HostAllocator allocate_on_host = {};  // what staged copies pass through; empty: plain memory
 };
 
 std::unique_ptr<TensorCollectives> make_single_collectives();                  // host tensors
@@ -43,7 +50,8 @@ std::unique_ptr<TensorCollectives> make_single_collectives(Backend& backend);  /
 // `communicator` becomes this object's own: duplicate the one that the rest of the program uses. Host tensors are
 // reduced in place, device tensors through a host copy. Every rank destroys it outside a collective.
 std::unique_ptr<TensorCollectives> make_staged_collectives(Backend& backend,
-                                                           std::unique_ptr<HostCommunicator> communicator);
+                                                           std::unique_ptr<HostCommunicator> communicator,
+                                                           HostAllocator allocate_on_host = {});
 
 // False with the reason where this build or this machine has no NCCL.
 bool nccl_usable(std::string& why_not);

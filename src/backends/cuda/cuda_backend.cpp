@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <array>
 #include <cstring>
 #include <vector>
 
@@ -95,13 +96,13 @@ class CudaBackend : public Backend {
   void copy_on_device(TensorView to, ConstTensorView from) override;
   void synchronize() override;
 
-  CudaDevice handle() const { return parts_ ? CudaDevice{cuda_.stream, cuda_.device} : CudaDevice{}; }
+  CudaDevice handle() const { return parts_ ? CudaDevice{cuda_.stream, cuda_.device, bus_id_} : CudaDevice{}; }
 
  private:
   void open(const BackendOptions& options);
 
   CudaContext cuda_;
-  std::string description_;
+  std::string description_, bus_id_;
   std::unique_ptr<DeviceParts> parts_;
   std::unique_ptr<Products> products_;
   std::unique_ptr<MatrixOps> matrix_;
@@ -152,6 +153,10 @@ void CudaBackend::open(const BackendOptions& options) {
     throw SystemError(std::string("the GPU is a ") + properties.name + " of compute capability " +
                       std::to_string(properties.major) + "." + std::to_string(properties.minor) +
                       "; the kernels need 8.0 (Ampere) or higher");
+  std::array<char, 32> bus_id{};
+  check_cuda(cudaDeviceGetPCIBusId(bus_id.data(), static_cast<int>(bus_id.size()), options.device),
+             "ask for the GPU's PCI bus id");
+  bus_id_ = bus_id.data();
   cuda_.multiprocessors = properties.multiProcessorCount;
   cuda_.shared_bytes = properties.sharedMemPerBlockOptin;
   parts_ = std::make_unique<DeviceParts>();
@@ -246,6 +251,13 @@ bool cuda_device_present(std::string& why_not) {
   (void)cudaGetLastError();
   why_not = status == cudaSuccess ? "no GPU is visible" : cuda::reason_of(status);
   return false;
+}
+
+DeviceMemory allocate_page_locked(std::size_t bytes) {
+  void* data = nullptr;
+  cuda::check_cuda(cudaHostAlloc(&data, bytes > 0 ? bytes : 1, cudaHostAllocPortable),
+                   "page-lock " + cuda::mebibytes(bytes) + " of host memory");
+  return {data, bytes, [](void* memory) { (void)cudaFreeHost(memory); }};
 }
 
 CudaDevice cuda_device_of(Backend& backend) {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -87,10 +88,17 @@ class Worker {
   std::thread thread_;  // last: starts when all else stands
 };
 
+DeviceMemory allocate_plain(std::size_t bytes) {
+  return {new std::byte[bytes], bytes, [](void* memory) { delete[] static_cast<std::byte*>(memory); }};
+}
+
 class StagedCollectives final : public TensorCollectives {
  public:
-  StagedCollectives(Backend& backend, std::unique_ptr<HostCommunicator> ranks)
-      : backend_(backend), ranks_(std::move(ranks)), sum_(*ranks_) {}
+  StagedCollectives(Backend& backend, std::unique_ptr<HostCommunicator> ranks, HostAllocator allocate_on_host)
+      : backend_(backend),
+        ranks_(std::move(ranks)),
+        sum_(*ranks_),
+        allocate_on_host_(allocate_on_host ? std::move(allocate_on_host) : allocate_plain) {}
 
   std::string_view name() const override { return "staged"; }
 
@@ -139,7 +147,7 @@ class StagedCollectives final : public TensorCollectives {
     Ticket ticket = 0;
     TensorView target;  // where the result goes; absent when it already stands there (host tensors)
     std::span<float> staging;
-    std::vector<std::vector<float>> buffers;
+    std::vector<DeviceMemory> buffers;
   };
 
   // A host tensor's own memory, or a staging buffer (filled from the device when `fill`).
@@ -162,15 +170,18 @@ class StagedCollectives final : public TensorCollectives {
     backend_.synchronize();
   }
 
+  // The most recently used buffer that is large enough, or a new one: buckets have few sizes.
   std::span<float> take_buffer(std::size_t elements) {
-    std::vector<float> buffer;
-    if (!free_buffers_.empty()) {
-      buffer = std::move(free_buffers_.back());
-      free_buffers_.pop_back();
+    const auto bytes = elements * sizeof(float);
+    auto found = std::find_if(free_buffers_.rbegin(), free_buffers_.rend(),
+                              [&](const auto& buffer) { return buffer.bytes() >= bytes; });
+    if (found == free_buffers_.rend()) {
+      taken_.push_back(allocate_on_host_(bytes));
+    } else {
+      taken_.push_back(std::move(*found));
+      free_buffers_.erase(std::next(found).base());
     }
-    buffer.resize(elements);
-    taken_.push_back(std::move(buffer));
-    return taken_.back();
+    return {static_cast<float*>(taken_.back().data()), elements};
   }
 
   Ticket submit(const char* what, std::function<void()> job, TensorView target, std::span<float> staging) {
@@ -187,7 +198,8 @@ class StagedCollectives final : public TensorCollectives {
   Backend& backend_;
   std::unique_ptr<HostCommunicator> ranks_;  // used by the worker only, but for rank() and size()
   OrderedSum sum_;
-  std::vector<std::vector<float>> taken_, free_buffers_;
+  HostAllocator allocate_on_host_;
+  std::vector<DeviceMemory> taken_, free_buffers_;  // page-locked where the device has a use for that
   std::deque<Pending> pending_;
   std::int64_t submitted_ = 0;
   Worker worker_;  // last: joined before the communicator goes
@@ -196,8 +208,9 @@ class StagedCollectives final : public TensorCollectives {
 }  // namespace
 
 std::unique_ptr<TensorCollectives> make_staged_collectives(Backend& backend,
-                                                           std::unique_ptr<HostCommunicator> communicator) {
-  return std::make_unique<StagedCollectives>(backend, std::move(communicator));
+                                                           std::unique_ptr<HostCommunicator> communicator,
+                                                           HostAllocator allocate_on_host) {
+  return std::make_unique<StagedCollectives>(backend, std::move(communicator), std::move(allocate_on_host));
 }
 
 }  // namespace lsd::dist
