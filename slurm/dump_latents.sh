@@ -3,5 +3,5 @@
 # Latents, or only their moments, of the frozen autoencoder LSD_VARIANT.
 #SBATCH --job-name=dump_latents --output=%x.%j.log --open-mode=append --requeue --signal=B:USR1@300
 #SBATCH --nodes=1 --ntasks-per-node=8 --gpus-per-node=8 --time=12:00:00
-source "${SLURM_SUBMIT_DIR:-.}/slurm/lib/stage.sh"
+source "${LSD_HOME:-${SLURM_SUBMIT_DIR:-$(dirname "$0")/..}}/slurm/lib/stage.sh"
 dump_latents_stage "$@"

@@ -47,6 +47,7 @@ parse_arguments() {
     esac
     shift
   done
+  [[ $file == /* || ! -e $LSD_CALLER/$file ]] || file=$LSD_CALLER/$file
   run_folder=$LSD_RUNS/$LSD_RUN
   [[ $action == status || $action == cancel || -n $file ]] || { usage >&2 && exit 1; }
 }

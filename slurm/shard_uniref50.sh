@@ -3,5 +3,5 @@
 # FASTA (LSD_FASTA) to shards.
 #SBATCH --job-name=shard_uniref50 --output=%x.%j.log --open-mode=append --requeue --signal=B:USR1@300
 #SBATCH --nodes=1 --ntasks-per-node=16 --time=04:00:00
-source "${SLURM_SUBMIT_DIR:-.}/slurm/lib/stage.sh"
+source "${LSD_HOME:-${SLURM_SUBMIT_DIR:-$(dirname "$0")/..}}/slurm/lib/stage.sh"
 shard_stage "$@"

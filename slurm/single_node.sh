@@ -4,7 +4,7 @@
 # without Slurm: LSD_RANKS=2 slurm/single_node.sh configs/pipelines/demo.cfg. Finished stages are skipped.
 #SBATCH --job-name=single_node --output=%x.%j.log --open-mode=append --requeue --signal=B:USR1@300
 #SBATCH --nodes=1 --ntasks-per-node=8 --gpus-per-node=8 --time=24:00:00
-source "${SLURM_SUBMIT_DIR:-.}/slurm/lib/stage.sh"
+source "${LSD_HOME:-${SLURM_SUBMIT_DIR:-$(dirname "$0")/..}}/slurm/lib/stage.sh"
 [[ $# -gt 0 ]] || set -- configs/pipelines/nm_s.cfg
 code=0
 run_forwarding bash slurm/pipeline.sh --here "$@" || code=$?

@@ -61,7 +61,9 @@ stage_environment() { # stage slice
   config=$(kind_setting "$1" config)
   echo "LSD_RUN=$LSD_RUN"
   echo "LSD_RUNS=$LSD_RUNS"
-  [[ -z ${LSD_SITE:-} ]] || echo "LSD_SITE=$LSD_SITE"
+  if [[ -n ${LSD_SITE:-} ]]; then
+    if [[ $LSD_SITE == */* ]]; then echo "LSD_SITE=$site"; else echo "LSD_SITE=$LSD_SITE"; fi
+  fi
   [[ -z ${variant_of[$1]} ]] || echo "LSD_VARIANT=${variant_of[$1]}"
   [[ -z $config ]] || echo "LSD_CONFIG=${config//'{variant}'/${variant_of[$1]}}"
   case $kind in

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# Sourced by every script here: where the checkout is, what the site file says, where runs go.
+# Sourced by every script here: where the checkout or installation is, what the site file says, where runs go.
 #
 #   LSD_SITE   name or path of a site file; else slurm/sites/this_site.sh where that exists, else slurm/sites/local.sh
-#   LSD_RUNS   folder of all runs; relative ones start at the checkout
+#   LSD_RUNS   folder of all runs; relative ones start at the checkout, or where an installed script was called
 #   LSD_RUN    name of the run, default "main": all stages of one run live in $LSD_RUNS/$LSD_RUN
 
 LSD_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+: "${LSD_CALLER:=$PWD}"
+export LSD_CALLER
 cd "$LSD_ROOT" || exit 1
+is_installed() { [[ ! -e $LSD_ROOT/CMakeLists.txt ]]; }
 
 say() { echo "lsd: $*"; }
 die() {
@@ -22,6 +25,7 @@ site_file() {
     [[ ! -e slurm/sites/this_site.sh ]] || site=this_site
   fi
   [[ $site == */* ]] || site=slurm/sites/$site.sh
+  [[ -r $site || ! -r $LSD_CALLER/$site ]] || site=$LSD_CALLER/$site
   [[ -r $site ]] || die "no site file $site: copy slurm/sites/example_gpu_cluster.sh to slurm/sites/this_site.sh and edit it, or set LSD_SITE"
   echo "$site"
 }
@@ -35,14 +39,15 @@ site=$(site_file)
 source "$site"
 
 : "${LSD_RUNS:=runs}" "${LSD_RUN:=main}" "${LSD_LAUNCHER:=mpirun}" "${LSD_SRUN_MPI:=pmix}"
+[[ $LSD_RUNS == /* ]] || ! is_installed || LSD_RUNS=$LSD_CALLER/$LSD_RUNS
 export LSD_RUNS LSD_RUN
 [[ $LSD_RUN != */* ]] || die "LSD_RUN is a name, not a path: '$LSD_RUN' (set LSD_RUNS for the folder)"
 run_folder=$LSD_RUNS/$LSD_RUN
 
-# program_path lsd_probe: from LSD_BIN, this checkout's build, or PATH (a module).
+# program_path lsd_probe: from LSD_BIN, this checkout's build, this installation, or PATH (a module).
 program_path() {
   local folder
-  for folder in "${LSD_BIN:-}" build/bin; do
+  for folder in "${LSD_BIN:-}" build/bin "$LSD_ROOT/../../bin"; do
     if [[ -n $folder && -x $folder/$1 ]]; then
       echo "$folder/$1"
       return

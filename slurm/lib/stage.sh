@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 # Sourced first by every stage script, under sbatch or by hand:
 #
-#   source "${SLURM_SUBMIT_DIR:-.}/slurm/lib/stage.sh"
+#   source "${LSD_HOME:-${SLURM_SUBMIT_DIR:-$(dirname "$0")/..}}/slurm/lib/stage.sh"
 #   train_autoencoder_stage nm_m "$@"
 #
 # A stage skips itself when it is done, stops when an earlier slice failed, else starts its program on all ranks and

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# install_test.sh CMAKE BUILD_FOLDER: installs, moves the tree, and runs a small pipeline from it with mpirun, called
+# from a folder that has nothing to do with the checkout, which must not be needed.
+set -uo pipefail
+cmake=$1 build=$2
+source "$(dirname "${BASH_SOURCE[0]}")/../slurm/check.sh"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+unset SLURM_JOB_ID SLURM_SUBMIT_DIR "${!LSD_@}"
+
+"$cmake" --install "$build" --prefix "$work/first" >"$work/install.log" 2>&1
+check "cmake --install" 0 $? || tail "$work/install.log"
+check_has "the module file names the prefix" "set root $work/first" "$(ls "$work"/first/share/lsd/modulefiles/lsd/*)"
+mv "$work/first" "$work/moved"
+mkdir "$work/home"
+cd "$work/home" || exit 1
+
+small="--training.steps=3 --training.capacity=1024 --data.max_length=128 --optimizer.warmup_steps=1 --model.width=32 --model.heads=2"
+small+=" --validation.every_steps=0 --threads=1"
+cat >pipeline.cfg <<TEXT
+run = small
+variants = nm
+fasta = data_prep/sample/proteins.fasta.gz
+train.config = configs/demo/{variant}.cfg
+diffusion.config = configs/demo/diffusion_{variant}.cfg
+train.options = $small
+diffusion.options = $small
+TEXT
+LSD_RANKS=2 "$work/moved/share/lsd/slurm/single_node.sh" pipeline.cfg >"$work/run.log" 2>&1
+code=$?
+check "a pipeline from the moved tree, by hand with mpirun" 0 $code
+[[ $code == 0 ]] || tail -n 20 "$work/run.log"
+check "its runs are where it was called" yes "$([[ -e $work/home/runs/small/diffusion_nm/DONE ]] && echo yes)"
+check_has "two ranks" "2 rank(s)" "$work/run.log"
+"$work/moved/share/lsd/slurm/pipeline.sh" --status small >"$work/status" 2>&1
+check "--status from the moved tree" 4 "$(grep -c ' done ' "$work/status")"
+finish_checks
