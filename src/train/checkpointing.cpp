@@ -17,11 +17,9 @@ std::vector<std::int64_t> dims_of(const Shape& shape) {
   return dims;
 }
 
-std::vector<float> to_host(Backend& backend, ConstTensorView block) {
-  std::vector<float> values(static_cast<std::size_t>(block.elements()));
+void to_host(Backend& backend, ConstTensorView block, std::vector<float>& values) {
+  values.resize(static_cast<std::size_t>(block.elements()));
   backend.copy_to_host(values.data(), block);
-  backend.synchronize();
-  return values;
 }
 
 void to_device(Backend& backend, TensorView block, const std::vector<float>& values) {
@@ -41,7 +39,8 @@ void append_arrays(std::vector<io::NamedArray>& arrays, const nn::ParameterStore
 
 Json skipped_json(const std::vector<SkippedStep>& skipped) {
   Json list = Json::array();
-  for (const auto& skip : skipped) list.push_back({skip.step, skip.first_visit, skip.end_visit});
+  for (const auto& skip : skipped)
+    list.push_back({skip.step, skip.first_visit, skip.end_visit, static_cast<int>(skip.verdict)});
   return list;
 }
 
@@ -63,29 +62,32 @@ Json extra_json(Trainer& trainer) {
                 {"skips_in_a_row", state.skips_in_a_row},
                 {"tokens_seen", state.tokens_seen},
                 {"skipped_steps", skipped_json(state.skipped)},
+                {"rollbacks", state.rollbacks},
+                {"recent_first_visits", state.recent_first_visits},
+                {"guard", trainer.guard().state()},
                 {"metric_sums", gathered_sums(trainer)}};
   if (trainer.sampler()) extra["importance_sampler"] = trainer.sampler()->state();
   return extra;
 }
 
-void write_arrays(io::CheckpointWriter& writer, Trainer& trainer) {
-  auto& backend = trainer.world().backend;
-  auto& optimizer = trainer.optimizer();
-  const auto& store = trainer.model().parameters();
-  const auto write_block = [&](const char* file, ConstTensorView view) {
-    const auto block = to_host(backend, view);
+void write_arrays(io::CheckpointWriter& writer, const Snapshot& snapshot, const nn::ParameterStore& store) {
+  const auto write_block = [&](const char* file, std::span<const float> block) {
     std::vector<io::NamedArray> arrays;
     append_arrays(arrays, store, block, "");
     writer.write(file, arrays);
   };
-  write_block(kModelFile, optimizer.masters());
-  if (optimizer.ema().present()) write_block(kEmaFile, optimizer.ema());
-  const auto first = to_host(backend, optimizer.first_moments());
-  const auto second = to_host(backend, optimizer.second_moments());
+  write_block(kModelFile, snapshot.masters);
+  if (!snapshot.ema.empty()) write_block(kEmaFile, snapshot.ema);
   std::vector<io::NamedArray> arrays;
-  append_arrays(arrays, store, first, "first_moment.");
-  append_arrays(arrays, store, second, "second_moment.");
+  append_arrays(arrays, store, snapshot.first_moments, "first_moment.");
+  append_arrays(arrays, store, snapshot.second_moments, "second_moment.");
   writer.write(kOptimizerFile, arrays);
+}
+
+// Of a list [step, first_visit, end_visit, verdict]; runs before the guard wrote no verdict.
+SkippedStep skipped_from(const Json& skip) {
+  const auto verdict = skip.size() > 3 ? skip.at(3).get<int>() : static_cast<int>(Verdict::not_finite);
+  return {skip.at(0), skip.at(1), skip.at(2), static_cast<Verdict>(verdict)};
 }
 
 // At equal rank count every rank takes its own sums again, else rank 0 takes all of them.
@@ -113,33 +115,46 @@ void restore_state(const io::Checkpoint& checkpoint, Trainer& trainer) {
   state.optimizer_steps = extra.at("optimizer_steps");
   state.skips_in_a_row = extra.at("skips_in_a_row");
   state.tokens_seen = extra.at("tokens_seen");
-  for (const auto& skip : extra.at("skipped_steps")) state.skipped.push_back({skip.at(0), skip.at(1), skip.at(2)});
+  for (const auto& skip : extra.at("skipped_steps")) state.skipped.push_back(skipped_from(skip));
+  state.rollbacks = extra.value("rollbacks", std::int64_t{0});
+  state.recent_first_visits = extra.value("recent_first_visits", std::vector<std::int64_t>{});
+  state.skipped_visits = checkpoint.state.skipped_visits;
+  trainer.guard().set_state(extra.value("guard", std::vector<double>{}));
   restore_sums(extra.at("metric_sums"), trainer);
   if (trainer.sampler()) trainer.sampler()->set_state(extra.at("importance_sampler").get<std::vector<double>>());
 }
 
 }  // namespace
 
-std::filesystem::path save_checkpoint(io::CheckpointWriter* writer, Trainer& trainer, const RunIdentity& identity) {
+void take_snapshot(Trainer& trainer, const RunIdentity& identity, Snapshot& snapshot) {
   const auto extra = extra_json(trainer);
-  std::filesystem::path path;
-  if (trainer.world().ranks.is_root()) {
-    check(writer != nullptr, "rank 0 writes the checkpoint");
-    writer->begin(trainer.state().step);
-    write_arrays(*writer, trainer);
-    for (const auto& [name, arrays] : identity.files) writer->write(name, arrays);
-    io::CheckpointState state;
-    state.step = trainer.state().step;
-    state.next_visit = trainer.state().end_visit;
-    state.config = identity.settings;
-    state.config_text = identity.config_text;
-    state.fingerprints = identity.fingerprints;
-    state.versions = {{"program", std::string(version())}, {"git_revision", std::string(git_revision())}};
-    state.extra_json = extra.dump();
-    path = writer->commit(state);
-  }
-  trainer.world().ranks.barrier();
-  return path;
+  if (!trainer.world().ranks.is_root()) return;
+  auto& backend = trainer.world().backend;
+  const auto& optimizer = trainer.optimizer();
+  to_host(backend, optimizer.masters(), snapshot.masters);
+  if (optimizer.ema().present()) to_host(backend, optimizer.ema(), snapshot.ema);
+  to_host(backend, optimizer.first_moments(), snapshot.first_moments);
+  to_host(backend, optimizer.second_moments(), snapshot.second_moments);
+  backend.synchronize();
+  snapshot.state = {.step = trainer.state().step,
+                    .next_visit = trainer.state().end_visit,
+                    .skipped_visits = trainer.state().skipped_visits,
+                    .config = identity.settings,
+                    .config_text = identity.config_text,
+                    .fingerprints = identity.fingerprints,
+                    .versions = {{"program", std::string(version())}, {"git_revision", std::string(git_revision())}},
+                    .extra_json = extra.dump()};
+}
+
+std::filesystem::path write_snapshot(io::CheckpointWriter& writer, const Snapshot& snapshot,
+                                     const nn::ParameterStore& store, const RunIdentity& identity) {
+  std::uint64_t bytes = snapshot.bytes();
+  for (const auto& [name, arrays] : identity.files)
+    for (const auto& array : arrays) bytes += array.bytes.size();
+  writer.begin(snapshot.state.step, bytes);
+  write_arrays(writer, snapshot, store);
+  for (const auto& [name, arrays] : identity.files) writer.write(name, arrays);
+  return writer.commit(snapshot.state);
 }
 
 void restore_checkpoint(const io::Checkpoint& checkpoint, Trainer& trainer, const RunIdentity& identity) {

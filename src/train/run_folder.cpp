@@ -63,6 +63,25 @@ std::optional<io::Checkpoint> RunFolder::latest_checkpoint() const {
   return checkpoint;
 }
 
+std::optional<io::Checkpoint> RunFolder::checkpoint_before(std::int64_t step) const {
+  std::string found;
+  if (job_.world.ranks.is_root()) {
+    auto steps = io::checkpoint_steps(checkpoints_);
+    std::erase_if(steps, [step](std::int64_t other) { return other >= step; });
+    for (; found.empty() && !steps.empty(); steps.pop_back()) {
+      try {
+        io::open_checkpoint(io::checkpoint_path(checkpoints_, steps.back()));
+        found = std::to_string(steps.back());
+      } catch (const DataError& error) {
+        job_.log.warn(error.what());
+      }
+    }
+  }
+  found = job_.world.ranks.broadcast_text(found);
+  if (found.empty()) return std::nullopt;
+  return io::open_checkpoint(io::checkpoint_path(checkpoints_, std::stoll(found)));
+}
+
 void RunFolder::start_from(std::int64_t step) {
   if (dir_) {
     attempt_->check_current();
@@ -70,6 +89,13 @@ void RunFolder::start_from(std::int64_t step) {
     dir_->truncate_metrics_after(step);
   }
   if (step > 0) job_.log.info(fmt::format("going on behind step {}", step));
+}
+
+void RunFolder::forget_after(std::int64_t step) {
+  if (!dir_) return;
+  attempt_->check_current();
+  writer_->remove_after(step);
+  dir_->truncate_metrics_after(step);
 }
 
 void RunFolder::append_metrics(const std::string& line) {

@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "lsd/core/error.h"
+#include "lsd/core/fault_point.h"
 
 namespace lsd::train {
 namespace {
@@ -39,6 +41,8 @@ Trainer::Trainer(World world, models::Model& model, OptimizerState& optimizer, c
       optimizer_(optimizer),
       options_(std::move(options)),
       sampler_(sampler),
+      guard_(options_.guard),
+      specs_(model.metrics()),
       device_batch_(world.backend, shape),
       sync_(world.collectives, model.parameters().grad_block(), options_.bucket_elements),
       hooks_(std::make_unique<Hooks>(world_, sync_)),
@@ -122,31 +126,70 @@ void Trainer::run_micro_batch(data::StepBatches& batches, std::size_t index) {
   world_.backend.copy_to_host(sequence_losses_[index].data(), losses);
 }
 
-StepReport Trainer::step(data::StepBatches& batches) {
+void Trainer::run_backward(data::StepBatches& batches) {
   auto& backend = world_.backend;
-  check(!batches.micro_batches.empty(), "every rank has a micro-batch in every step");
-  const double gradient_scale = set_scalars(batches);
-  backend.pointwise().run(Fill{.y = model_.parameters().grad_block()});
+  const auto gradients = model_.parameters().grad_block();
+  backend.pointwise().run(Fill{.y = gradients});
   backend.pointwise().run(Fill{.y = metric_slots_});
   backend.pointwise().run(Fill{.y = squared_norm_});
+  // Before backward, which adds to it: the sums over ranks begin while it runs.
+  if (poison_point("train.gradients"))
+    backend.pointwise().run(Fill{.y = gradients.slice(0, 1), .value = std::numeric_limits<float>::quiet_NaN()});
   shares_.resize(batches.micro_batches.size());
   sequence_losses_.resize(batches.micro_batches.size());
   for (std::size_t index = 0; index < batches.micro_batches.size(); ++index) run_micro_batch(batches, index);
   sync_.finish();
   optimizer_.add_squared_norm(squared_norm_);
-  optimizer_.step(scalars_.all(), squared_norm_);
+}
+
+models::MetricCounts Trainer::counts_of(const data::StepBatches& batches) const {
+  models::MetricCounts counts;
+  for (const auto& batch : batches.micro_batches) {
+    counts.micro_batches += batch.sequences.empty() ? 0.0 : 1.0;
+    counts.residues += static_cast<double>(batch.num_residues);
+    counts.targets += static_cast<double>(batch.num_targets);
+  }
+  return counts;
+}
+
+void Trainer::reduce_and_judge(const models::MetricCounts& counts, double squared_norm, double scale,
+                               StepReport& report, const std::function<Votes()>& ask) {
+  const auto slots = host_slots_.size() - 1;
+  const Votes mine = ask ? ask() : Votes{};
+  std::vector<double> sums(host_slots_.begin(), host_slots_.end() - 1);
+  sums.insert(sums.end(), {counts.micro_batches, counts.residues, counts.targets});
+  sums.insert(sums.end(), {mine.stop, mine.checkpoint, mine.failed});
+  world_.ranks.all_reduce_sum(std::span<double>(sums));
+  const models::MetricCounts total{sums[slots], sums[slots + 1], sums[slots + 2]};
+  report.votes = {sums[slots + 3], sums[slots + 4], sums[slots + 5]};
+  const auto values = models::metric_values(specs_, std::span<const double>(sums).first(slots), total);
+  for (std::size_t i = 0; i < specs_.size(); ++i)
+    if (specs_[i].name == "loss") report.loss = values[i];
+  report.gradient_norm = scale * std::sqrt(squared_norm);
+  report.judgement = guard_.judge(report.loss, report.gradient_norm);
+  report.skipped = report.judgement.verdict != Verdict::good;
+}
+
+StepReport Trainer::step(data::StepBatches& batches, const std::function<Votes()>& ask) {
+  auto& backend = world_.backend;
+  check(!batches.micro_batches.empty(), "every rank has a micro-batch in every step");
+  const double gradient_scale = set_scalars(batches);
+  run_backward(batches);
   const auto slots = static_cast<std::int64_t>(host_slots_.size()) - 1;
   backend.copy_to_host(host_slots_.data(), metric_slots_);
   backend.copy_to_host(host_slots_.data() + slots, squared_norm_);
   backend.synchronize();
   world_.collectives.throw_if_failed();
+  // The one wait of a step stands before the update, so that the host decides on it; the device makes the update while
+  // the host prepares the next step.
   StepReport report;
   report.learning_rate = static_cast<double>(scalars_.get(StepScalars::learning_rate));
-  report.gradient_norm = gradient_scale * std::sqrt(static_cast<double>(host_slots_.back()));
-  report.skipped = !std::isfinite(host_slots_.back());
+  const auto counts = counts_of(batches);
+  reduce_and_judge(counts, static_cast<double>(host_slots_.back()), gradient_scale, report, ask);
+  if (!report.skipped) optimizer_.step(scalars_.all(), squared_norm_);
   observe_losses(batches);
   if (sampler_) sampler_->finish_step(world_.ranks, report.skipped);
-  note_outcome(batches, report);
+  note_outcome(batches, counts, report);
   return report;
 }
 
@@ -162,36 +205,36 @@ void Trainer::observe_losses(const data::StepBatches& batches) {
   }
 }
 
-void Trainer::note_outcome(const data::StepBatches& batches, StepReport& report) {
+void Trainer::note_outcome(const data::StepBatches& batches, const models::MetricCounts& counts,
+                           const StepReport& report) {
   state_.step += 1;
   state_.tokens_seen += batches.num_tokens;
   state_.end_visit = batches.end_visit;
-  if (!report.skipped) {
-    state_.optimizer_steps += 1;
-    state_.skips_in_a_row = 0;
-    models::MetricCounts counts;
-    for (const auto& batch : batches.micro_batches) {
-      counts.micro_batches += batch.sequences.empty() ? 0.0 : 1.0;
-      counts.residues += static_cast<double>(batch.num_residues);
-      counts.targets += static_cast<double>(batch.num_targets);
-    }
-    metrics_.add(std::span<const float>(host_slots_).first(host_slots_.size() - 1), counts);
-    return;
-  }
+  auto& recent = state_.recent_first_visits;
+  recent.push_back(batches.first_visit);
+  if (std::ssize(recent) > kStepsRemembered) recent.erase(recent.begin());
+  if (report.skipped) return note_skip(batches, report);
+  state_.optimizer_steps += 1;
+  state_.skips_in_a_row = 0;
+  metrics_.add(std::span<const float>(host_slots_).first(host_slots_.size() - 1), counts);
+}
+
+void Trainer::note_skip(const data::StepBatches& batches, const StepReport& report) {
   state_.skips_in_a_row += 1;
-  state_.skipped.push_back({state_.step, batches.first_visit, batches.end_visit});
+  state_.skipped.push_back({state_.step, batches.first_visit, batches.end_visit, report.judgement.verdict});
   if (state_.skips_in_a_row < kMaxSkipsInARow) return;
   std::string steps;
-  for (auto skip = state_.skipped.end() - kMaxSkipsInARow; skip != state_.skipped.end(); ++skip)
-    steps += fmt::format("{}step {} (visits {} to {})", steps.empty() ? "" : ", ", skip->step, skip->first_visit,
-                         skip->end_visit - 1);
+  const auto named = std::min<std::ptrdiff_t>(kMaxSkipsInARow, std::ssize(state_.skipped));
+  for (auto skip = state_.skipped.end() - named; skip != state_.skipped.end(); ++skip)
+    steps += fmt::format("{}step {} (visits {} to {}: {})", steps.empty() ? "" : ", ", skip->step, skip->first_visit,
+                         skip->end_visit - 1, text_of(skip->verdict));
   std::string records;
   for (const auto& batch : batches.micro_batches)
     for (std::size_t slot = 0; slot < std::min<std::size_t>(batch.sequences.size(), 8); ++slot)
       records += fmt::format("{}{}", records.empty() ? "" : ", ", batch.sequences[slot].record);
   throw DataError(fmt::format(
-      "the gradient was not finite in {} steps in a row: {}; records of this rank in the last one begin with {}. Lower "
-      "optimizer.learning_rate or look at these samples; the last checkpoint is from before these steps",
+      "{} steps in a row could not be learnt from: {}; records of this rank in the last one begin with {}. Lower "
+      "optimizer.learning_rate or look at these samples; the last good checkpoint is from before these steps",
       kMaxSkipsInARow, steps, records));
 }
 

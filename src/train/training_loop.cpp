@@ -13,15 +13,16 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-data::BatchLoaderOptions loader_options(const TrainingJob& job, std::int64_t first_visit) {
+data::BatchLoaderOptions loader_options(const TrainingJob& job, const TrainerState& state) {
   data::BatchLoaderOptions options;
   options.order = job.order;
   options.packing = job.packing;
+  options.packing.skipped_visits = state.skipped_visits;
   options.content = job.content;
   options.micro_batches = job.training.micro_batches;
   options.rank = job.world.ranks.rank();
   options.ranks = job.world.ranks.size();
-  options.first_visit = first_visit;
+  options.first_visit = state.end_visit;
   return options;
 }
 
@@ -46,63 +47,87 @@ double seconds(std::chrono::steady_clock::duration duration) { return std::chron
 
 }  // namespace
 
-TrainingLoop::TrainingLoop(const TrainingJob& job, Trainer& trainer, RunFolder& folder)
+TrainingLoop::TrainingLoop(const TrainingJob& job, Trainer& trainer, RunFolder& folder,
+                           std::function<void()> begin_anew)
     : job_(job),
       trainer_(trainer),
       folder_(folder),
+      begin_anew_(std::move(begin_anew)),
+      saver_(folder.writer(), job.checkpoint.in_background),
       last_log_(Clock::now()),
       last_checkpoint_(Clock::now()),
       tokens_at_last_log_(trainer.state().tokens_seen),
       step_at_last_checkpoint_(trainer.state().step) {
   validation_ = {.source = job.valid,
-                 .loader = loader_options(job, 0),
+                 .loader = loader_options(job, trainer.state()),
                  .micro_batches = job.validation.micro_batches,
                  .fixed_times = job.validation.times,
                  .run_seed = static_cast<std::uint32_t>(job.run.seed)};
 }
 
-// What all ranks do behind this step: a signal may reach one rank alone, and clocks differ, so they ask each other.
-TrainingLoop::Next TrainingLoop::decide() {
+// A signal may reach one rank alone, clocks differ, and rank 0 alone writes.
+Votes TrainingLoop::vote() {
   const double minutes = seconds(Clock::now() - last_checkpoint_) / 60.0;
   const bool time_is_up = job_.checkpoint.every_minutes > 0.0 && minutes >= job_.checkpoint.every_minutes;
+  return {.stop = job_.stop.requested() ? 1.0 : 0.0,
+          .checkpoint = time_is_up ? 1.0 : 0.0,
+          .failed = saver_.failed() ? 1.0 : 0.0};
+}
+
+// What all ranks do behind this step.
+TrainingLoop::Next TrainingLoop::decide(const Votes& votes) const {
   const auto step = trainer_.state().step;
-  const bool stop = job_.stop.requested() || (job_.run.stop_after > 0 && step >= job_.run.stop_after);
-  std::int64_t next = static_cast<std::int64_t>(stop         ? Next::stop
-                                                : time_is_up ? Next::checkpoint
-                                                             : Next::go_on);
-  job_.world.ranks.all_reduce_max(std::span<std::int64_t>(&next, 1));
-  const bool steps_are_up = due(job_.checkpoint.every_steps) || due(job_.checkpoint.milestone_steps);
-  if (static_cast<Next>(next) == Next::go_on && steps_are_up) return Next::checkpoint;
-  return static_cast<Next>(next);
+  if (votes.stop > 0.0 || (job_.run.stop_after > 0 && step >= job_.run.stop_after)) return Next::stop;
+  const bool due_now = due(job_.checkpoint.every_steps) || due(job_.checkpoint.milestone_steps);
+  return votes.checkpoint > 0.0 || due_now ? Next::checkpoint : Next::go_on;
+}
+
+void TrainingLoop::start_loader() {
+  loader_ = std::make_unique<data::BatchLoader>(job_.train, loader_options(job_, trainer_.state()));
 }
 
 bool TrainingLoop::run() {
-  data::BatchLoader loader(job_.train, loader_options(job_, trainer_.state().end_visit));
+  start_loader();
   Progress progress(job_.log, "training", job_.training.steps, "step", trainer_.state().step);
   const auto& state = trainer_.state();
   while (state.step < job_.training.steps) {
-    auto batches = loader.next();
+    auto batches = loader_->next();
     check(batches.has_value(), "the data never end");
     const auto report = with_context(fmt::format("in training step {}", state.step + 1),
-                                     [&] { return trainer_.step(*batches); });
-    loader.recycle(std::move(*batches));
-    if (report.skipped)
-      job_.log.warn(fmt::format("step {}: the gradient was not finite; skipped (visits {} to {})", state.step,
-                                state.skipped.back().first_visit, state.skipped.back().end_visit - 1));
+                                     [&] { return trainer_.step(*batches, [this] { return vote(); }); });
+    loader_->recycle(std::move(*batches));
+    if (report.votes.failed > 0.0) finish_checkpoints();
+    if (report.skipped && roll_back_if_needed()) continue;
     const bool last = state.step == job_.training.steps;
-    if (due(job_.training.log_every) || last) log_step(report);
-    if (due(job_.validation.every_steps) || last) log_validation();
+    const auto next = after_step(report, last);
     progress.update(state.step, last_note_);
-    fault_point("train.step_done");
-    const auto next = decide();
-    if (next != Next::go_on || last) checkpoint();
     if (next == Next::stop && !last) {
+      finish_checkpoints();
       job_.log.info(fmt::format("stopped behind step {}; the same command goes on from there", state.step));
       return false;
     }
   }
+  finish_checkpoints();
   progress.finish();
   return true;
+}
+
+TrainingLoop::Next TrainingLoop::after_step(const StepReport& report, bool last) {
+  if (report.skipped) {
+    const auto& skip = trainer_.state().skipped.back();
+    if (job_.world.ranks.is_root())
+      job_.log.warn(fmt::format("step {}: {} (loss {:.4g}, z {:.1f}; gradient norm {:.4g}, z {:.1f}); skipped visits {} "
+                                "to {}",
+                                skip.step, text_of(skip.verdict), report.loss, report.judgement.loss_z,
+                                report.gradient_norm, report.judgement.gradient_z, skip.first_visit,
+                                skip.end_visit - 1));
+  }
+  if (due(job_.training.log_every) || last) log_step(report);
+  if (due(job_.validation.every_steps) || last) log_validation();
+  fault_point("train.step_done");
+  const auto next = decide(report.votes);
+  if (next != Next::go_on || last) checkpoint();
+  return next;
 }
 
 void TrainingLoop::log_step(const StepReport& report) {
@@ -114,9 +139,12 @@ void TrainingLoop::log_step(const StepReport& report) {
   line["gradient_norm"] = report.gradient_norm;
   line["learning_rate"] = report.learning_rate;
   line["skipped_steps"] = state.skipped.size();
+  line["skipped_visits"] = state.skipped_visits.size();
+  line["rollbacks"] = state.rollbacks;
   line["tokens"] = state.tokens_seen;
   line["tokens_per_second"] = static_cast<double>(state.tokens_seen - tokens_at_last_log_) / std::max(elapsed, 1e-9);
   folder_.append_metrics(line.dump());
+  fault_point("train.metrics_written");
   last_note_ = note_of(values, 3);
   trainer_.metrics().clear();
   tokens_at_last_log_ = state.tokens_seen;
@@ -130,6 +158,7 @@ void TrainingLoop::log_validation() {
   Json line = {{"kind", "validation"}, {"step", trainer_.state().step}};
   for (const auto& [name, value] : values) line[name] = value;
   folder_.append_metrics(line.dump());
+  fault_point("train.validated");
   job_.log.info(fmt::format("step {}, validation: {}", trainer_.state().step, note_of(summary_of(values), 16)));
   last_log_ += Clock::now() - begin;  // tokens per second count training alone
 }
@@ -137,10 +166,24 @@ void TrainingLoop::log_validation() {
 void TrainingLoop::checkpoint() {
   if (step_at_last_checkpoint_ == trainer_.state().step) return;
   const auto begin = Clock::now();
-  save_checkpoint(folder_.writer(), trainer_, job_.identity);
+  saver_.save(trainer_, job_.identity, first_recent_skip());
   step_at_last_checkpoint_ = trainer_.state().step;
   last_checkpoint_ = Clock::now();
   last_log_ += last_checkpoint_ - begin;
+}
+
+// Until the last checkpoint is in place. When that went wrong, every rank throws.
+void TrainingLoop::finish_checkpoints() {
+  std::exception_ptr failure;
+  try {
+    saver_.wait();
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  std::int64_t failed = failure ? 1 : 0;
+  job_.world.ranks.all_reduce_max(std::span(&failed, 1));
+  if (failure) std::rethrow_exception(failure);
+  if (failed > 0) throw SystemError("rank 0 could not write the last checkpoint; its error says why");
 }
 
 }  // namespace lsd::train

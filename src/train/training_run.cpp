@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "lsd/core/fault_point.h"
 #include "training_loop_internal.h"
 
 namespace lsd::train {
@@ -33,6 +34,7 @@ TrainerOptions trainer_options(const TrainingJob& job) {
           .activation = dtype_from_name(job.compute.activation),
           .residual = dtype_from_name(job.compute.residual),
           .recompute = recompute_from_name(job.compute.recompute),
+          .guard = {.window = job.guard.window, .loss_z = job.guard.loss_z, .gradient_z = job.guard.gradient_z},
           .effective_time = job.effective_time,
           .prepare = job.prepare};
 }
@@ -113,15 +115,22 @@ bool run_training(TrainingJob job) {
     ImportanceSampler sampler(job.sampling);
     Trainer trainer(job.world, *model, optimizer, shape, trainer_options(job), plan.activation_bytes,
                     job.draws_times ? &sampler : nullptr);
-    const auto checkpoint = folder.latest_checkpoint();
-    if (checkpoint)
+    const auto begin_anew = [&] {
+      optimizer.initialise(initial_weights(job, model->parameters()));
+      trainer.state() = {};
+      trainer.metrics().clear();
+      trainer.guard().set_state({});
+      sampler = ImportanceSampler(job.sampling);
+    };
+    if (const auto checkpoint = folder.latest_checkpoint())
       restore_checkpoint(*checkpoint, trainer, job.identity);
     else
-      optimizer.initialise(initial_weights(job, model->parameters()));
+      begin_anew();
     folder.start_from(trainer.state().step);
+    fault_point("train.resumed");
     job.log.info(fmt::format("{} parameters, {} in one step on {}", human_count(static_cast<double>(plan.num_parameters)),
                              human_bytes(static_cast<double>(plan.total_bytes())), backend.description()));
-    return TrainingLoop(job, trainer, folder).run();
+    return TrainingLoop(job, trainer, folder, begin_anew).run();
   });
 }
 

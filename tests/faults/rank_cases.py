@@ -35,7 +35,7 @@ def nan_gradient_on_one_rank(suite):
 @case
 def nan_gradient_in_every_step(suite):
     """Skipping does not go on for ever."""
-    faults = ",".join(f"train.gradients#{step}@1=poison" for step in range(1, 25))
+    faults = ",".join(f"train.gradients#{step}@1=poison" for step in range(1, 41))
     code, text = suite.lab.run(suite.train.command(suite.lab.new_folder("train")), 2, fault=faults)
     require(code == 1 and "in a row" in text, f"ended with {code}:\n{text[-2000:]}")
 

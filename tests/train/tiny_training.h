@@ -51,6 +51,7 @@ struct TinyRun {
   std::string moments = "micro_batch";
   double lambda = 1.0;
   std::int64_t max_steps_of_schedule = 1000;
+  train::GuardOptions guard = {.loss_z = 0.0, .gradient_z = 0.0};  // spikes are part of a fast course; not so NaNs
   // Wraps a rank's model (to inject faults).
   std::function<std::unique_ptr<models::Model>(std::unique_ptr<models::Model>, int rank)> wrap = {};
 };
@@ -102,6 +103,7 @@ inline TinyResult train_tiny_rank(const TinyRun& run, dist::HostCommunicator& ra
   train::TrainerOptions options;
   options.learning_rate = {.peak = run.learning_rate, .warmup_steps = 2, .total_steps = run.max_steps_of_schedule};
   options.seed = 3;
+  options.guard = run.guard;
   options.bucket_elements = run.bucket_elements;
   train::Trainer trainer({ranks, *collectives, *backend}, *model, optimizer, shape, options, plan.activation_bytes);
   data::BatchLoader loader(tiny_source(run.records), tiny_loader(run, ranks.rank(), ranks.size()));

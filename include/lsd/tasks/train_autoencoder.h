@@ -48,6 +48,7 @@ struct TrainAutoencoderConfig {
   train::TrainingConfig training;
   train::ValidationConfig validation;
   train::CheckpointConfig checkpoint;
+  train::GuardConfig guard;
   train::ComputeConfig compute;
 
   static void visit(auto& self, auto&& field) {
@@ -59,6 +60,7 @@ struct TrainAutoencoderConfig {
     field.section("training", self.training);
     field.section("validation", self.validation);
     field.section("checkpoint", self.checkpoint);
+    field.section("guard", self.guard);
     field.section("compute", self.compute);
   }
 };

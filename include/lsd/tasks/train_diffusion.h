@@ -53,6 +53,7 @@ struct TrainDiffusionConfig {
   train::TrainingConfig training;
   train::ValidationConfig validation;
   train::CheckpointConfig checkpoint;
+  train::GuardConfig guard;
   train::ComputeConfig compute;
 
   static void visit(auto& self, auto&& field) {
@@ -65,6 +66,7 @@ struct TrainDiffusionConfig {
     field.section("training", self.training);
     field.section("validation", self.validation);
     field.section("checkpoint", self.checkpoint);
+    field.section("guard", self.guard);
     field.section("compute", self.compute);
   }
 };

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // A trainer's whole state to a checkpoint and back, so that a resumed run goes on bit for bit (at equal rank count).
+// Writing has two halves: a snapshot in host memory, and the files made from it, which another thread may write while
+// training goes on.
 //   model.safetensors       float32 masters, one array per parameter
 //   ema.safetensors         the moving average, when there is one (what diffusion models are used with)
 //   optimizer.safetensors   first_moment.<parameter>, second_moment.<parameter>
@@ -33,8 +35,17 @@ struct RunIdentity {
   std::map<std::string, std::vector<io::NamedArray>> files = {};
 };
 
-// Collective; rank 0 writes. Gives the checkpoint's path on rank 0.
-std::filesystem::path save_checkpoint(io::CheckpointWriter* writer, Trainer& trainer, const RunIdentity& identity);
+// What a checkpoint of one step holds. Rank 0 alone fills the blocks; their memory is used again by the next snapshot.
+struct Snapshot {
+  io::CheckpointState state;
+  std::vector<float> masters, ema, first_moments, second_moments;  // ema may be empty
+  std::uint64_t bytes() const { return 4 * (masters.size() + ema.size() + first_moments.size() + second_moments.size()); }
+};
+// Collective.
+void take_snapshot(Trainer& trainer, const RunIdentity& identity, Snapshot& snapshot);
+// Rank 0. Gives the checkpoint's path. Reads names and shapes of `store` only.
+std::filesystem::path write_snapshot(io::CheckpointWriter& writer, const Snapshot& snapshot,
+                                     const nn::ParameterStore& store, const RunIdentity& identity);
 // Collective; every rank reads the same files. Throws UserError when the checkpoint is of another config or data set,
 // DataError when it does not fit the model.
 void restore_checkpoint(const io::Checkpoint& checkpoint, Trainer& trainer, const RunIdentity& identity);

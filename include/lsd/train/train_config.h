@@ -72,11 +72,44 @@ struct ValidationConfig {
   }
 };
 
+// What is not learnt from, and when the run goes back for it (step_guard.h).
+struct GuardConfig {
+  std::int64_t window = 128;
+  double loss_z = 8.0;
+  double gradient_z = 8.0;
+  std::int64_t rollback_after = 5;
+  std::int64_t max_rollbacks = 3;
+
+  static void visit(auto& self, auto&& field) {
+    field("window", self.window,
+          {.help = "good steps that loss and gradient norm of the next one are compared with; none is a spike before so "
+                   "many are done",
+           .unit = "steps",
+           .min = 8,
+           .max = 1e5});
+    field("loss_z", self.loss_z,
+          {.help = "spreads above the window's mean at which a loss is a spike and its step is skipped; 0: never",
+           .min = 0,
+           .max = 1e6});
+    field("gradient_z", self.gradient_z,
+          {.help = "the same for the logarithm of the gradient norm; 0: never", .min = 0, .max = 1e6});
+    field("rollback_after", self.rollback_after,
+          {.help = "skipped steps, among four times as many, after which the run goes back to the last checkpoint before "
+                   "them and leaves their sequences out; 0: never. Ten in a row end the run",
+           .unit = "steps",
+           .min = 0,
+           .max = 9});
+    field("max_rollbacks", self.max_rollbacks,
+          {.help = "times that a run may go back to a checkpoint", .min = 0, .max = 1000});
+  }
+};
+
 struct CheckpointConfig {
   std::int64_t every_steps = 5000;
   double every_minutes = 30;
   std::int64_t keep_last = 2;
   std::int64_t milestone_steps = 0;
+  bool in_background = true;
 
   static void visit(auto& self, auto&& field) {
     field("every_steps", self.every_steps,
@@ -86,6 +119,8 @@ struct CheckpointConfig {
     field("keep_last", self.keep_last, {.help = "checkpoints to keep, newest first", .min = 1, .max = 1000});
     field("milestone_steps", self.milestone_steps,
           {.help = "checkpoints at multiples of it are kept for ever; 0: none", .unit = "steps", .min = 0, .max = 1e12});
+    field("in_background", self.in_background,
+          {.help = "go on training while a checkpoint is written; takes host memory for one copy of weights and optimizer"});
   }
 };
 

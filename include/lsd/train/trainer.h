@@ -18,6 +18,7 @@
 #include "lsd/train/learning_rate.h"
 #include "lsd/train/metrics.h"
 #include "lsd/train/optimizer_state.h"
+#include "lsd/train/step_guard.h"
 
 namespace lsd::train {
 
@@ -28,9 +29,10 @@ struct World {
   Backend& backend;
 };
 
-// A step whose gradient was not finite: its samples were passed over and nothing was learnt.
+// A step that the guard did not let through: its samples were passed over and nothing was learnt.
 struct SkippedStep {
   std::int64_t step, first_visit, end_visit;
+  Verdict verdict = Verdict::not_finite;
   bool operator==(const SkippedStep&) const = default;
 };
 
@@ -42,6 +44,15 @@ struct TrainerState {
   std::int64_t tokens_seen = 0;
   std::int64_t end_visit = 0;  // data cursor
   std::vector<SkippedStep> skipped;
+  std::int64_t rollbacks = 0;                 // times that the run went back to a checkpoint
+  std::vector<std::int64_t> skipped_visits;  // ascending; left out of the data since then
+  // First visit of each of the last steps, this one last: where to go back to when they turn out to have done harm.
+  std::vector<std::int64_t> recent_first_visits;
+};
+
+// How many ranks ask for something; a step brings it to all of them without a message of its own.
+struct Votes {
+  double stop = 0, checkpoint = 0, failed = 0;
 };
 
 struct TrainerOptions {
@@ -50,6 +61,7 @@ struct TrainerOptions {
   std::uint32_t seed = 1;
   DType activation = DType::float32, residual = DType::float32;
   nn::Recompute recompute = nn::Recompute::none;
+  GuardOptions guard = {};
   std::int64_t bucket_elements = GradientSync::kDefaultBucket;
   // Maps the schedule's t to the effective time that models read (diffusion).
   std::function<double(double)> effective_time = [](double t) { return t; };
@@ -59,13 +71,17 @@ struct TrainerOptions {
 
 struct StepReport {
   bool skipped = false;
+  StepGuard::Judgement judgement = {};
+  double loss = 0.0;           // of the global batch
   double gradient_norm = 0.0;  // after scaling, before clipping
   double learning_rate = 0.0;
+  Votes votes = {};  // summed over ranks
 };
 
 class Trainer {
  public:
   static constexpr std::int64_t kMaxSkipsInARow = 10;
+  static constexpr std::int64_t kStepsRemembered = 128;  // in TrainerState::recent_first_visits
 
   // `arena_bytes` comes from the memory plan, as does the scratch that the backend must have reserved. `sampler` is null
   // for models without a time per sequence. All references must outlive the trainer.
@@ -73,8 +89,10 @@ class Trainer {
           std::size_t arena_bytes, ImportanceSampler* sampler = nullptr);
   ~Trainer();
 
-  // Collective. Throws DataError after kMaxSkipsInARow steps in a row without a finite gradient, naming steps and samples.
-  StepReport step(data::StepBatches& batches);
+  // Collective. Loss and gradient are judged before the update, which a step that is no good leaves out. Throws
+  // DataError after kMaxSkipsInARow such steps in a row, naming steps and samples. `ask` gives this rank's votes, late
+  // in the step. The update may still be under way on the device at return.
+  StepReport step(data::StepBatches& batches, const std::function<Votes()>& ask = {});
   // Adds the model's metrics over one micro-batch to `sums`, without gradients. Draws come from `seed`; a fixed time is
   // the schedule's t.
   void evaluate(data::HostBatch& batch, std::uint32_t seed, std::optional<float> fixed_time, MetricSums& sums);
@@ -86,6 +104,7 @@ class Trainer {
   models::Model& model() { return model_; }
   OptimizerState& optimizer() { return optimizer_; }
   ImportanceSampler* sampler() { return sampler_; }
+  StepGuard& guard() { return guard_; }
   const World& world() const { return world_; }
   const GradientSync& gradient_sync() const { return sync_; }
 
@@ -95,14 +114,21 @@ class Trainer {
   double set_scalars(const data::StepBatches& batches);
   void draw_times(data::HostBatch& batch) const;
   void run_micro_batch(data::StepBatches& batches, std::size_t index);
+  void run_backward(data::StepBatches& batches);
+  models::MetricCounts counts_of(const data::StepBatches& batches) const;
+  void reduce_and_judge(const models::MetricCounts& counts, double squared_norm, double scale, StepReport& report,
+                        const std::function<Votes()>& ask);
   void observe_losses(const data::StepBatches& batches);
-  void note_outcome(const data::StepBatches& batches, StepReport& report);
+  void note_outcome(const data::StepBatches& batches, const models::MetricCounts& counts, const StepReport& report);
+  void note_skip(const data::StepBatches& batches, const StepReport& report);
 
   World world_;
   models::Model& model_;
   OptimizerState& optimizer_;
   TrainerOptions options_;
   ImportanceSampler* sampler_;
+  StepGuard guard_;
+  std::vector<models::MetricSpec> specs_;
   DeviceBatch device_batch_;
   GradientSync sync_;
   std::unique_ptr<Hooks> hooks_;

@@ -30,6 +30,7 @@ struct TrainingJob {
   TrainingConfig training;
   ValidationConfig validation;
   CheckpointConfig checkpoint;
+  GuardConfig guard;
   ComputeConfig compute;
   RunConfig run;
 

@@ -32,6 +32,7 @@ train::TrainingJob common_job(const Config& config, Runtime& runtime, const std:
   job.training = config.training;
   job.validation = config.validation;
   job.checkpoint = config.checkpoint;
+  job.guard = config.guard;
   job.compute = config.compute;
   job.packing.max_length = config.data.max_length;
   job.on_folder = [&runtime](const io::Attempt& attempt) {
