@@ -148,7 +148,7 @@ void expect_equal_bits(const Outputs& actual, const Outputs& expected) {
   EXPECT_EQ(actual.grad_qkv, expected.grad_qkv);
 }
 
-// As on any backend; in bfloat16 tensor cores read rounded operands (docs/numerics.md).
+// As on any backend; in bfloat16 tensor cores read rounded operands (docs/decisions/0002-attention-on-the-gpu.md).
 constexpr double kFloat32 = 5e-6, kBfloat16 = 8e-3;
 
 class EmulatedAttention : public ::testing::TestWithParam<Case> {};
@@ -195,6 +195,50 @@ TEST(EmulatedAttentionRange, HoldsForPeakedSoftmax) {
   const Case peaked{"peaked", {130, 64}, 32, 1, 0, 6.0};
   expect_same(by_kernels(peaked, DType::float32, {}), by_reference(peaked, DType::float32), 1e-4);
   for (const float value : by_kernels(peaked, DType::bfloat16, {}).grad_qkv) ASSERT_TRUE(std::isfinite(value));
+}
+
+// Every score is -224, so powers of (0 - log_sum_exp), which keys behind the end would have, are infinite.
+TEST(EmulatedAttentionRange, HoldsForScoresFarBelowZero) {
+  const int rows = 70, head_width = 16;
+  const auto memory = backends::make_reference_backend();
+  for (const DType type : {DType::float32, DType::bfloat16}) {
+    Operands o(*memory, type, 5);
+    const auto layout = o.layout({rows}, 0);
+    const auto qkv = o.normal("qkv", type, {rows, 3 * head_width}), grad_out = o.normal("grad_out", type, {rows, 16});
+    visit_dtype(type, [&]<class T>(TypeTag<T>) {
+      auto* values = const_cast<T*>(qkv.template data<T>());
+      for (int row = 0; row < rows; ++row)
+        for (int i = 0; i < head_width; ++i) {
+          const float value = i % (head_width / 2) == 0 ? 0.0F : 8.0F;  // all but the pair that turns
+          values[row * 3 * head_width + i] = T(value);
+          values[row * 3 * head_width + head_width + i] = T(-value);
+        }
+    });
+    const auto outputs = [&](const std::string& name, bool by_reference) {
+      const auto out = o.output(name + "out", type, {rows, head_width});
+      const auto log_sum_exp = o.output(name + "log_sum_exp", DType::float32, {1, rows});
+      const auto grad_qkv = o.output(name + "grad_qkv", type, {rows, 3 * head_width});
+      const AttentionForward forward{qkv, layout, out, log_sum_exp, 1, 1e38F};
+      const AttentionBackward backward{grad_out, qkv, out, log_sum_exp, layout, grad_qkv, 1, 1e38F};
+      if (by_reference) {
+        memory->attention().run(forward);
+        memory->attention().run(backward);
+      } else {
+        emulate(forward, {});
+        emulate(backward, {});
+      }
+      const auto results = o.results();
+      const auto floats = [&](const char* what) {
+        return to_floats(results.at(name + what).bytes, results.at(name + what).type);
+      };
+      return Outputs{floats("out"), floats("log_sum_exp"), floats("grad_qkv")};
+    };
+    const auto expected = outputs("reference_", true), actual = outputs("kernels_", false);
+    EXPECT_NEAR(expected.log_sum_exp[0], -224.0F + std::log(70.0F), 0.01);
+    EXPECT_LE(norm_ratio(actual.out, expected.out), type == DType::float32 ? 1e-4 : kBfloat16);
+    EXPECT_LE(norm_ratio(actual.log_sum_exp, expected.log_sum_exp), 1e-5);
+    for (const float value : actual.grad_qkv) ASSERT_TRUE(std::isfinite(value));
+  }
 }
 
 TEST(EmulatedAttentionRange, ForwardNeedsNoLogSumExp) {
