@@ -39,7 +39,7 @@ for variant in nm tn mlm; do
   [ "$variant" = nm ] && baselines=true
   stage "probes $variant" lsd_probe "$threads" --task.file="$task" --run.directory="$out/probes_$variant" --run.model="$variant" \
     --features.autoencoder="$out/$variant" --features.diffusion="$out/diffusion_$variant" \
-    --sweep.representations=encoder,diffusion --sweep.times=0,0.15,0.3,0.5,0.7 --sweep.heads=linear,mlp \
+    --features.activation=bfloat16 --sweep.representations=encoder,diffusion --sweep.times=0,0.15,0.3,0.5,0.7 --sweep.heads=linear,mlp \
     --sweep.seeds=1,2,3 --sweep.baselines=$baselines
 done
 "$bin/lsd_report" --quiet --results="$out/probes_nm,$out/probes_tn,$out/probes_mlm" --directory="$out/report" \

@@ -246,6 +246,19 @@ TEST(Shard, BadFilesAreNamed) {
   expect_error<DataError>([&] { run({folder / "good.fasta"}); }, {"same id", "good.fasta, record 1"});
 }
 
+TEST(Shard, RepeatsInAStreamAreNamedByRecordAndId) {
+  const TemporaryFolder folder;
+  constexpr std::string_view text = ">a\nMKV\n>b\nMA\n>a\nMKVA\n";
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  ASSERT_EQ(::write(ends[1], text.data(), text.size()), static_cast<ssize_t>(text.size()));
+  ::close(ends[1]);
+  const auto stream = fmt::format("/dev/fd/{}", ends[0]);
+  expect_error<DataError>([&] { run_shard_on_threads(small_config({stream}, folder / "out"), 2); },
+                          {stream + ", record 3 ('a')", "the same id as " + stream + ", record 1 ('a')"});
+  ::close(ends[0]);
+}
+
 TEST(Shard, AFinishedSetIsLeftAloneAndAnotherOneRefused) {
   const TemporaryFolder folder;
   write_file(folder / "a.fasta", fasta_text(fake_records(100, 1)));

@@ -97,6 +97,7 @@ void drop_repeats(const Job& job, ReadResult& result, const std::vector<Repeat>&
 }
 
 // "a.fasta, record 12 ('P1'), line 96". Looks through the file again for the line: this happens once, on the way out.
+// A stream cannot be read again: its records are looked up among those in memory, and have no line.
 std::string place_of(const Job& job, const ReadResult& result, std::uint64_t number) {
   const auto part = part_of(result, number);
   const auto file = job.parts[part].file;
@@ -104,7 +105,13 @@ std::string place_of(const Job& job, const ReadResult& result, std::uint64_t num
   while (first_part > 0 && job.parts[first_part - 1].file == file) --first_part;
   const auto in_file = static_cast<std::int64_t>(number) - result.part_starts[first_part] + 1;
   const auto& path = job.config.input.files[file];
-  if (job.files[file].bytes == 0) return fmt::format("{}, record {}", path, in_file);
+  if (job.files[file].bytes == 0) {
+    const auto found = std::find_if(result.records.begin(), result.records.end(), [&](const std::byte* handle) {
+      return data::RecordStore::at(handle).number == number;
+    });
+    const auto id = found == result.records.end() ? std::string() : fmt::format(" ('{}')", data::RecordStore::at(*found).id);
+    return fmt::format("{}, record {}{}", path == "-" ? "<standard input>" : path, in_file, id);
+  }
   data::FastaReader reader(path);
   data::FastaRecord record;
   while (reader.next(record) && record.number < in_file) {
