@@ -84,7 +84,8 @@ ShardSplit::Place ShardSplit::find(std::int64_t index) const {
 }
 
 std::int32_t ShardSplit::length(std::int64_t index) const {
-  return static_cast<std::int32_t>(residues(index).size());
+  const auto place = find(index);
+  return static_cast<std::int32_t>(place.reader.length(place.record));
 }
 
 std::span<const std::uint8_t> ShardSplit::residues(std::int64_t index) const {
@@ -99,7 +100,7 @@ std::string_view ShardSplit::id(std::int64_t index) const {
 
 std::uint64_t ShardSplit::record_number(std::int64_t index) const {
   const auto place = find(index);
-  return place.reader.content().record_numbers[static_cast<std::size_t>(place.record)];
+  return place.reader.record_number(place.record);
 }
 
 std::int64_t ShardSplit::residues_in_all() const {

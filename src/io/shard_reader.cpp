@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <atomic>
+
 #include "block_records_internal.h"
 #include "hdf5_handle_internal.h"
 #include "lsd/core/checksum.h"
@@ -16,10 +18,24 @@ namespace {
 constexpr std::string_view kAdvice = "restore the file or make the shards again";
 
 struct CheckedTable {
+  CheckedTable(std::string name_, std::span<const std::byte> bytes_, std::span<const std::uint64_t> checksums_)
+      : name(std::move(name_)),
+        bytes(bytes_),
+        checksums(checksums_),
+        intact(std::make_unique<std::atomic<bool>[]>(checksums.size())) {}
+
+  std::span<const std::byte> block(std::size_t index) const {
+    const auto first = index * kShardBlockBytes;
+    return bytes.subspan(first, std::min<std::size_t>(kShardBlockBytes, bytes.size() - first));
+  }
+
   std::string name;
   std::span<const std::byte> bytes;
   std::span<const std::uint64_t> checksums;
+  std::unique_ptr<std::atomic<bool>[]> intact;  // blocks found so; two threads may look at one at once
 };
+
+enum TableIndex : std::size_t { kTokens, kOffsets, kRecords, kIdBytes, kIdOffsets };  // into Mapping::tables
 
 template <class T>
 std::span<const T> map_table(const Hdf5Handle& parent, const std::string& name, const MappedFile& file) {
@@ -71,9 +87,17 @@ struct ShardReader::Mapping {
     const auto blocks = (values.size_bytes() + kShardBlockBytes - 1) / kShardBlockBytes;
     if (sums.size() != blocks)
       throw DataError(fmt::format("the checksums of '{}' do not fit its size; {}", name, kAdvice));
-    tables.push_back({name, std::as_bytes(values), sums});
+    tables.emplace_back(name, std::as_bytes(values), sums);
     return values;
   }
+
+  // Before bytes [first, end) of a table are used.
+  void touch(TableIndex index, std::uint64_t first, std::uint64_t end, const ShardContent& content) const {
+    const auto& table = tables[index];
+    for (auto block = first / kShardBlockBytes; block * kShardBlockBytes < end; ++block)
+      if (!table.intact[block].load(std::memory_order_relaxed)) check_block(table, block, content);
+  }
+  void check_block(const CheckedTable& table, std::size_t block, const ShardContent& content) const;
 };
 
 ShardReader::ShardReader(const std::filesystem::path& file) {
@@ -92,6 +116,7 @@ ShardReader::ShardReader(const std::filesystem::path& file) {
     const hid_t group = H5Gopen2(root.get(), kChecksumGroup.c_str(), H5P_DEFAULT);
     if (group < 0) throw DataError(fmt::format("the group '{}' is missing; {}", kChecksumGroup, kAdvice));
     const Hdf5Handle checksums(group, H5Gclose, "open a group");
+    mapping_->tables.reserve(kIdOffsets + 1);
     content_.tokens = mapping_->open_table<std::uint8_t>(root, checksums, kTokensTable);
     content_.offsets = mapping_->open_table<std::uint64_t>(root, checksums, kOffsetsTable);
     content_.record_numbers = mapping_->open_table<std::uint64_t>(root, checksums, kRecordsTable);
@@ -105,6 +130,28 @@ ShardReader::~ShardReader() = default;
 ShardReader::ShardReader(ShardReader&&) noexcept = default;
 ShardReader& ShardReader::operator=(ShardReader&&) noexcept = default;
 
+namespace {
+
+std::string records_of(const std::string& table, const ShardContent& content, std::uint64_t first, std::uint64_t last) {
+  if (table == kTokensTable) return name_records(content.offsets, first, last);
+  if (table == kIdBytesTable) return name_records(content.id_offsets, first, last);
+  return name_records(content.record_numbers.size(), first / 8, last / 8);
+}
+
+}  // namespace
+
+void ShardReader::Mapping::check_block(const CheckedTable& table, std::size_t block,
+                                       const ShardContent& content) const {
+  const auto found = checksum64(table.block(block));
+  if (found == table.checksums[block]) return table.intact[block].store(true, std::memory_order_relaxed);
+  const auto first = block * kShardBlockBytes;
+  const auto last = first + table.block(block).size() - 1;
+  throw DataError(
+      fmt::format("{}: block {} of the table '{}' (its bytes {} to {}; {}) is damaged: checksum {}, stored {}; {}",
+                  path.string(), block, table.name, first, last, records_of(table.name, content, first, last),
+                  checksum_hex(found), checksum_hex(table.checksums[block]), kAdvice));
+}
+
 const std::filesystem::path& ShardReader::path() const {
   return mapping_->path;
 }
@@ -114,7 +161,7 @@ const ShardIdentity& ShardReader::identity() const {
 
 namespace {
 
-// A damaged offset must not become a wild pointer; the check is two comparisons beside a page that is read anyway.
+// A writer's mistake must not become a wild pointer, even where the checksums are right.
 std::span<const std::uint8_t> slice(std::span<const std::uint8_t> bytes, std::span<const std::uint64_t> offsets,
                                     std::int64_t record, const std::filesystem::path& file) {
   const auto begin = offsets[static_cast<std::size_t>(record)];
@@ -126,41 +173,48 @@ std::span<const std::uint8_t> slice(std::span<const std::uint8_t> bytes, std::sp
   return bytes.subspan(begin, end - begin);
 }
 
+std::uint64_t place_of(std::span<const std::uint8_t> part, std::span<const std::uint8_t> whole) {
+  return static_cast<std::uint64_t>(part.data() - whole.data());
+}
+
 }  // namespace
 
-std::span<const std::uint8_t> ShardReader::tokens(std::int64_t record) const {
+std::span<const std::uint8_t> ShardReader::unchecked_tokens(std::int64_t record) const {
+  const auto place = static_cast<std::uint64_t>(record) * sizeof(std::uint64_t);
+  mapping_->touch(kOffsets, place, place + 2 * sizeof(std::uint64_t), content_);
   return slice(content_.tokens, content_.offsets, record, mapping_->path);
 }
 
+std::int64_t ShardReader::length(std::int64_t record) const {
+  return static_cast<std::int64_t>(unchecked_tokens(record).size());
+}
+
+std::span<const std::uint8_t> ShardReader::tokens(std::int64_t record) const {
+  const auto bytes = unchecked_tokens(record);
+  const auto first = place_of(bytes, content_.tokens);
+  mapping_->touch(kTokens, first, first + bytes.size(), content_);
+  return bytes;
+}
+
 std::string_view ShardReader::id(std::int64_t record) const {
+  const auto place = static_cast<std::uint64_t>(record) * sizeof(std::uint64_t);
+  mapping_->touch(kIdOffsets, place, place + 2 * sizeof(std::uint64_t), content_);
   const auto bytes = slice(content_.id_bytes, content_.id_offsets, record, mapping_->path);
+  const auto first = place_of(bytes, content_.id_bytes);
+  mapping_->touch(kIdBytes, first, first + bytes.size(), content_);
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-namespace {
-
-std::string records_of(const std::string& table, const ShardContent& content, std::uint64_t first, std::uint64_t last) {
-  if (table == kTokensTable) return name_records(content.offsets, first, last);
-  if (table == kIdBytesTable) return name_records(content.id_offsets, first, last);
-  return name_records(content.record_numbers.size(), first / 8, last / 8);
+std::uint64_t ShardReader::record_number(std::int64_t record) const {
+  const auto place = static_cast<std::uint64_t>(record) * sizeof(std::uint64_t);
+  mapping_->touch(kRecords, place, place + sizeof(std::uint64_t), content_);
+  return content_.record_numbers[static_cast<std::size_t>(record)];
 }
-
-}  // namespace
 
 void ShardReader::verify(std::uint64_t expected_file_checksum) const {
   mapping_->file.expect_sequential_reading();
-  for (const auto& table : mapping_->tables) {
-    const auto found = block_checksums(table.bytes);
-    for (std::size_t block = 0; block < found.size(); ++block) {
-      if (found[block] == table.checksums[block]) continue;
-      const auto first = block * kShardBlockBytes;
-      const auto last = std::min<std::size_t>(first + kShardBlockBytes, table.bytes.size()) - 1;
-      throw DataError(fmt::format(
-          "{}: block {} of the table '{}' (its bytes {} to {}; {}) is damaged: checksum {}, stored {}; {}",
-          mapping_->path.string(), block, table.name, first, last, records_of(table.name, content_, first, last),
-          checksum_hex(found[block]), checksum_hex(table.checksums[block]), kAdvice));
-    }
-  }
+  for (const auto& table : mapping_->tables)
+    for (std::size_t block = 0; block < table.checksums.size(); ++block) mapping_->check_block(table, block, content_);
   const auto whole = checksum64(mapping_->file.bytes());
   if (whole == expected_file_checksum) return;
   throw DataError(

@@ -140,6 +140,21 @@ TEST_F(ShardFile, FlippedBitsInTheDataAreFoundWithTheirBlock) {
                           {entry_.name, "block 1 of the table 'tokens'", "1048576", "restore"});
 }
 
+// A block is compared when it is first used; what is not used is not read.
+TEST_F(ShardFile, FlippedBitsNeverEnterWhatIsRead) {
+  const auto tokens = place_of_tokens();
+  damage([&](std::string& bytes) { bytes[tokens + (1 << 20) + 5] ^= 1; });
+  const ShardReader reader(path_);
+  EXPECT_EQ(reader.tokens(0).size(), 3U);
+  EXPECT_EQ(reader.length(2), 2000000);
+  for (int tries = 0; tries < 2; ++tries)
+    expect_error<DataError>([&] { reader.tokens(2); }, {entry_.name, "block 1 of the table 'tokens'", "restore"});
+  damage([&](std::string& bytes) { bytes[bytes.find("UniRef50_P1")] ^= 1; });
+  const ShardReader again(path_);
+  expect_error<DataError>([&] { again.id(0); }, {"table 'id_bytes'"});
+  EXPECT_EQ(again.record_number(1), 1U);
+}
+
 // Wherever a bit flips, opening or verifying says so, naming the file; nothing crashes.
 TEST_F(ShardFile, NoFlippedBitGoesUnnoticed) {
   const auto whole = read_text_file(path_);
@@ -173,8 +188,8 @@ TEST_F(ShardFile, WildOffsetsAreAnErrorAndNoCrash) {
   const auto at = bytes_before.find(std::string(8, '\0') + pattern);
   damage([&](std::string& bytes) { bytes[at + 8 + 6] = 0x7F; });
   const ShardReader reader(path_);
-  expect_error<DataError>([&] { reader.tokens(0); }, {entry_.name, "offsets of record 0"});
-  expect_error<DataError>([&] { reader.tokens(1); }, {"offsets of record 1"});
+  expect_error<DataError>([&] { reader.tokens(0); }, {entry_.name, "block 0 of the table 'offsets'"});
+  expect_error<DataError>([&] { reader.length(1); }, {"block 0 of the table 'offsets'"});
   expect_error<DataError>([&] { reader.verify(entry_.checksum); }, {"block 0 of the table 'offsets'"});
 }
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // One shard file, memory-mapped. Opening checks format, version and that every table lies inside the file and fits the
-// others in size; it does not read the data. `verify` reads everything and compares all checksums.
+// others in size; it does not read the data. Every block of 1 MiB is compared with its checksum when it is first used
+// (by any thread), so that damage ends a program instead of entering its results. `verify` reads and compares
+// everything.
 
 #include <filesystem>
 #include <memory>
@@ -25,9 +27,11 @@ class ShardReader {
   std::int64_t records() const { return static_cast<std::int64_t>(content_.record_numbers.size()); }
   // Views into the mapping, valid while this object (or the one it was moved to) lives.
   const ShardContent& content() const { return content_; }
-  // Tokens and id of one record; throw DataError when a damaged offset points outside the tables.
+  // Of one record; throw DataError naming file, table, block and bytes when they are damaged. `content` does not check.
   std::span<const std::uint8_t> tokens(std::int64_t record) const;
   std::string_view id(std::int64_t record) const;
+  std::int64_t length(std::int64_t record) const;  // in tokens, which are not looked at
+  std::uint64_t record_number(std::int64_t record) const;
 
   // Throws DataError naming file, table, block and bytes of the first difference. `expected_file_checksum` (the
   // manifest's) also covers what lies outside the tables.
@@ -35,6 +39,7 @@ class ShardReader {
 
  private:
   struct Mapping;
+  std::span<const std::uint8_t> unchecked_tokens(std::int64_t record) const;
   std::unique_ptr<Mapping> mapping_;
   ShardContent content_;
 };
