@@ -7,9 +7,9 @@ from cases import case
 from lab import require
 
 
-def aimed_fault(draw, stage):
+def aimed_fault(draw, stage, points):
     """One place, one of the times it is passed, one rank or all."""
-    name = draw.choice(sorted(stage.points))
+    name = draw.choice(sorted(stage.points.keys() & points))
     rank = draw.choice(["@0", "@0", "@1", ""])
     return f"{name}#{draw.randint(1, stage.points[name])}{rank}=kill"
 
@@ -33,7 +33,7 @@ def kill_at_random(lab, stage, out, ranks, seconds):
 
 
 def kill_aimed(lab, stage, out, ranks):
-    code, text = lab.run(stage.command(out), ranks, fault=aimed_fault(lab.random, stage))
+    code, text = lab.run(stage.command(out), ranks, fault=aimed_fault(lab.random, stage, lab.points))
     require(code in (0, -signal.SIGKILL) or "signal 9" in text,
             f"{stage.name}: ended with {code}, but not by the kill:\n{text[-2000:]}")
     return code != 0

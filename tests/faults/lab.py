@@ -4,6 +4,7 @@ import hashlib
 import os
 import pathlib
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -25,6 +26,14 @@ class Skipped(Exception):
 def require(condition, text):
     if not condition:
         raise Failed(text)
+
+
+def points_passed():
+    """Names of the fault points that the sources place."""
+    found = set()
+    for path in (ROOT / "src").rglob("*.cpp"):
+        found.update(re.findall(r'(?:fault|poison)_point\("([a-z_.]+)"\)', path.read_text(encoding="utf-8")))
+    return found
 
 
 def mpi_environment():
@@ -145,6 +154,7 @@ class Lab:
         self.lost = 0
         self.doubled = 0
         self.compared = 0
+        self.points = points_passed()
         self.jobs = self.folder / "jobs"
         self.jobs.mkdir(parents=True)
 
@@ -152,6 +162,10 @@ class Lab:
         return pathlib.Path(tempfile.mkdtemp(prefix=name + ".", dir=self.folder)) / "out"
 
     def start(self, command, ranks=1, **options):
+        for entry in filter(None, options.get("fault", "").split(",")):
+            point = re.split("[#@=]", entry)[0]
+            if point not in self.points:
+                raise Skipped(f"no program passes the point {point}")
         return Job(self.jobs, [self.binaries / command[0], *command[1:]], ranks, **options)
 
     def run(self, command, ranks=1, deadline=DEADLINE, **options):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ranks that compute nonsense, fall silent or leave; two jobs on one folder; clocks that jump."""
 import glob
+import re
 import shutil
 import signal
 import time
@@ -8,7 +9,6 @@ import time
 from cases import case
 from lab import Failed, Skipped, require
 
-DEADLINE_OPTION = "--collective-timeout=5"
 
 
 @case
@@ -40,11 +40,19 @@ def nan_gradient_in_every_step(suite):
     require(code == 1 and "in a row" in text, f"ended with {code}:\n{text[-2000:]}")
 
 
+def deadline_option(lab, program):
+    found = re.search(r"--[\w.-]*deadline[\w.-]*", lab.run_well([program, "--help"]))
+    if found is None:
+        raise Skipped(f"{program} has no option for the deadline of its collectives (half an hour by default)")
+    return f"{found.group(0)}=5"
+
+
 def silent_rank(suite, stage, point):
     """One rank stands still. The others end the job within the deadline and name what they waited for."""
     lab = suite.lab
     out = lab.new_folder(stage.name)
-    job = lab.start([*stage.command(out), DEADLINE_OPTION], 2, fault=f"{point}@1=stop")
+    command = stage.command(out)
+    job = lab.start([*command, deadline_option(lab, command[0])], 2, fault=f"{point}@1=stop")
     job.wait_stopped()
     start = time.monotonic()
     code, text = job.wait(60), job.text()
