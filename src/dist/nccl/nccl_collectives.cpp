@@ -233,10 +233,13 @@ TensorCollectives::Ticket NcclCollectives::run(const char* what, ConstTensorView
 
 void NcclCollectives::wait(Ticket ticket) {
   watch_->throw_if_failed();
-  const std::lock_guard lock(flights_mutex_);
+  std::unique_lock lock(flights_mutex_);
   const auto flight = flights_.find(ticket);
   check(flight != flights_.end() && !flight->second.waited_for, "wait takes a ticket that was given out, once");
-  check_cuda(cudaStreamWaitEvent(ops_, flight->second.done.get(), 0), "order the ops behind a collective");
+  const auto done = flight->second.done.get();  // stays until it has been waited for
+  lock.unlock();
+  check_cuda(cudaStreamWaitEvent(ops_, done, 0), "order the ops behind a collective");
+  lock.lock();
   flight->second.waited_for = true;
   recycle(flight);
 }
