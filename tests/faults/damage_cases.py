@@ -67,27 +67,27 @@ def with_damage(suite, stage, artefact, files, turns):
 
 @case
 def damaged_shard(suite):
-    with_damage(suite, suite.train_on, suite.shard.reference, ["train-*.h5", "valid-*.h5"], by_turns(suite, 9, 60))
+    with_damage(suite, suite.train_on, suite.shard.reference, ["train-*.h5", "valid-*.h5"], by_turns(suite, 5, 60))
 
 
 @case
 def damaged_shard_manifest(suite):
-    with_damage(suite, suite.train_on, suite.shard.reference, ["manifest.json"], by_turns(suite, 6, 40))
+    with_damage(suite, suite.train_on, suite.shard.reference, ["manifest.json"], by_turns(suite, 3, 40))
 
 
 @case
 def damaged_dump(suite):
-    with_damage(suite, suite.diffusion_on_dump, suite.dump.reference, ["*.h5"], by_turns(suite, 9, 60))
+    with_damage(suite, suite.diffusion_on_dump, suite.dump.reference, ["*.h5"], by_turns(suite, 5, 60))
 
 
 @case
 def damaged_dump_manifest(suite):
-    with_damage(suite, suite.diffusion_on_dump, suite.dump.reference, ["manifest.json"], by_turns(suite, 6, 40))
+    with_damage(suite, suite.diffusion_on_dump, suite.dump.reference, ["manifest.json"], by_turns(suite, 3, 40))
 
 
 @case
 def damaged_checkpoint_of_a_model_in_use(suite):
-    with_damage(suite, suite.dump_of, suite.train.reference, ["checkpoints/checkpoint-*24/*"], by_turns(suite, 6, 40))
+    with_damage(suite, suite.dump_of, suite.train.reference, ["checkpoints/checkpoint-*24/*"], by_turns(suite, 3, 40))
 
 
 def killed_training(suite):
@@ -101,7 +101,7 @@ def killed_training(suite):
 def damaged_newest_checkpoint(suite):
     """Resuming takes the one before it, says so, and ends equal."""
     lab = suite.lab
-    for damage in by_turns(suite, 6, 40):
+    for damage in by_turns(suite, 3, 40):
         out = killed_training(suite)
         newest = suite.train.checkpoint(out)
         path = lab.random.choice(sorted(newest.iterdir()))
@@ -147,7 +147,7 @@ def unfinished_dump(suite):
 def damaged_part_of_an_unfinished_dump(suite):
     """The same command makes the damaged part again, no other, and ends equal."""
     lab = suite.lab
-    for damage in by_turns(suite, 6, 40):
+    for damage in by_turns(suite, 3, 40):
         out = unfinished_dump(suite)
         path = lab.random.choice(sorted(out.glob("part-*.h5")))
         what = damage(lab, path)

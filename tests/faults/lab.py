@@ -184,6 +184,8 @@ class Lab:
     def forget(out):
         shutil.rmtree(out.parent)
 
-    def clear_jobs(self):
-        shutil.rmtree(self.jobs)
-        self.jobs.mkdir()
+    def add_counts(self, other):
+        self.kills += other.kills
+        self.compared += other.compared
+        self.lost += other.lost
+        self.doubled += other.doubled

@@ -41,7 +41,7 @@ def nan_gradient_in_every_step(suite):
 
 
 def deadline_option(lab, program):
-    found = re.search(r"--[\w.-]*deadline[\w.-]*", lab.run_well([program, "--help"]))
+    found = re.search(r"--[\w.-]*(deadline|collective[-_]timeout)[\w.-]*", lab.run_well([program, "--help"]))
     if found is None:
         raise Skipped(f"{program} has no option for the deadline of its collectives (half an hour by default)")
     return f"{found.group(0)}=5"

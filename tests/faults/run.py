@@ -6,6 +6,9 @@ or in a failing exit that names its cause.
     tests/faults/run.py [--full] [--seed N] [--list] [--keep] [--bin FOLDER] [CASE...]
 """
 import argparse
+import collections
+import concurrent.futures
+import copy
 import pathlib
 import shutil
 import sys
@@ -28,6 +31,7 @@ class Suite:
     def __init__(self, lab, full):
         self.lab = lab
         self.full = full
+        self.told = []
         self.seconds = {}  # stage -> seconds of its unfaulted run on 2 ranks
         reference = lab.folder / "reference"
         reference.mkdir()
@@ -58,29 +62,42 @@ class Suite:
     def kills(self, short, full):
         return full if self.full else short
 
-    @staticmethod
-    def tell(text):
-        print(f"      {text}", flush=True)
+    def tell(self, text):
+        self.told.append(f"      {text}\n")
+
+    def for_case(self, name, seed):
+        """The same with a folder, draws and counts of its own: what a case does depends on no other."""
+        mine = copy.copy(self)
+        mine.lab = Lab(self.lab.folder / name, self.lab.binaries, f"{seed} {name}", self.lab.verbose)
+        mine.told = []
+        return mine
 
 
-def run_cases(suite, names):
-    outcomes = {"passed": [], "failed": [], "skipped": []}
-    for name in names:
-        start = time.monotonic()
-        try:
-            CASES[name](suite)
-            outcome, text = "passed", ""
-        except Skipped as reason:
-            outcome, text = "skipped", f": {reason}"
-        except Failed as problem:
-            outcome, text = "failed", f": {problem}"
-        except Exception:  # a bug of the suite fails its case, and the others run
-            outcome, text = "failed", ": " + traceback.format_exc()
-        outcomes[outcome].append(name)
-        print(f"{outcome:8} {name} ({time.monotonic() - start:.1f} s){text}", flush=True)
-        if outcome == "passed":
-            suite.lab.clear_jobs()
-    return outcomes
+def run_case(suite, name):
+    start = time.monotonic()
+    try:
+        CASES[name](suite)
+        outcome, text = "passed", ""
+    except Skipped as reason:
+        outcome, text = "skipped", f": {reason}"
+    except Failed as problem:
+        outcome, text = "failed", f": {problem}"
+    except Exception:  # a bug of the suite fails its case, and the others run
+        outcome, text = "failed", ": " + traceback.format_exc()
+    if outcome == "passed" and not suite.keep:
+        shutil.rmtree(suite.lab.folder)
+    print(f"{outcome:8} {name} ({time.monotonic() - start:.1f} s){text}\n{''.join(suite.told)}", end="", flush=True)
+    return outcome
+
+
+def run_cases(suite, names, seed, workers):
+    """Several at once: a case mostly waits for programs to start and to end."""
+    suites = [suite.for_case(name, seed) for name in names]
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        outcomes = list(pool.map(run_case, suites, names))
+    for mine in suites:
+        suite.lab.add_counts(mine.lab)
+    return collections.Counter(outcomes)
 
 
 def parse_arguments():
@@ -90,6 +107,7 @@ def parse_arguments():
     parser.add_argument("--seed", type=int, default=None, help="of all draws; default: the time, and told")
     parser.add_argument("--list", action="store_true", help="names of the cases, and end")
     parser.add_argument("--keep", action="store_true", help="keep the folder; a failure always does")
+    parser.add_argument("--workers", type=int, default=3, help="cases at once")
     parser.add_argument("--verbose", action="store_true", help="show what the programs say")
     parser.add_argument("--bin", default=ROOT / "build/bin", type=pathlib.Path, help="the programs")
     options = parser.parse_args()
@@ -110,12 +128,14 @@ def main():
     print(f"fault suite ({'full' if options.full else 'short'}), --seed {seed}, in {folder}", flush=True)
     start = time.monotonic()
     lab = Lab(folder, options.bin, seed, options.verbose)
-    outcomes = run_cases(Suite(lab, options.full), options.cases or list(CASES))
+    suite = Suite(lab, options.full)
+    suite.keep = options.keep
+    outcomes = run_cases(suite, options.cases or list(CASES), seed, options.workers)
     if options.keep or outcomes["failed"]:
         print(f"kept: {folder}")
     else:
         shutil.rmtree(folder)
-    print(f"{len(outcomes['passed'])} cases passed, {len(outcomes['failed'])} failed, {len(outcomes['skipped'])} skipped; "
+    print(f"{outcomes['passed']} cases passed, {outcomes['failed']} failed, {outcomes['skipped']} skipped; "
           f"{lab.kills} kills, {lab.compared} continuations equal to the unfaulted run, {lab.lost} records lost, "
           f"{lab.doubled} doubled; {time.monotonic() - start:.0f} s")
     return 1 if outcomes["failed"] else 0
