@@ -37,3 +37,6 @@ string(REGEX MATCH "^[^,\n]*" mpi_library "${MPI_CXX_LIBRARY_VERSION_STRING}")
 # What --version and the run folders name.
 list(APPEND LSD_LIBRARY_VERSIONS "${mpi_library}" "HDF5 ${HDF5_VERSION}" "oneDNN ${dnnl_VERSION}"
   "Boost ${Boost_VERSION}" "fmt ${fmt_VERSION}" "ISA-L ${ISAL_VERSION}" "zstd ${ZSTD_VERSION}" "xxHash ${XXHASH_VERSION}")
+if(LSD_CUDA_BUILT)
+  list(APPEND LSD_LIBRARY_VERSIONS "CUDA ${CUDAToolkit_VERSION}")
+endif()

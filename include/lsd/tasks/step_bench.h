@@ -18,6 +18,7 @@ struct StepBenchConfig {
   std::string activation = "float32", residual = "float32", recompute = "none";
   std::int64_t steps = 20, warmup = 3;
   bool json = false;
+  bool parts = false;
 
   static void visit(auto& self, auto&& field) {
     field("work", self.work, {.help = "training step of a model, or embedding", .choices = "nm|tn|mlm|diffusion|dump"});
@@ -31,6 +32,7 @@ struct StepBenchConfig {
     field("recompute", self.recompute, {.help = "what backward computes again", .choices = "none|pointwise|block"});
     field("steps", self.steps, {.help = "timed steps", .min = 1, .max = 1e6});
     field("warmup", self.warmup, {.help = "steps before them", .min = 0, .max = 1e6});
+    field("parts", self.parts, {.help = "also time the step's parts, waiting for the device after every operation"});
     field("json", self.json, {.help = "one JSON line instead of a sentence"});
   }
 };

@@ -22,6 +22,8 @@ __device__ __forceinline__ float gelu_slope(float x, Gelu kind) {
   return 0.5F * (1.0F + t) + 0.5F * x * (1.0F - t * t) * kTanhScale * (1.0F + 3.0F * kTanhCubic * x * x);
 }
 
-__device__ __forceinline__ float sigmoid(float x) { return 1.0F / (1.0F + expf(-x)); }
+__device__ __forceinline__ float sigmoid(float x) {
+  return 1.0F / (1.0F + expf(-x));
+}
 
 }  // namespace lsd::backends::cuda

@@ -11,8 +11,9 @@ constexpr int kSlices = 32;  // of the blocks' partial sums, added side by side
 constexpr int kRowWarps = 8;
 
 // 32 columns per block; slice y adds blocks y, y + 32, ..., then the slices are added in order.
-__global__ void __launch_bounds__(kSlices * kWarp)
-    add_column_sums_kernel(const float* partial, std::int64_t blocks, std::int64_t stride, std::int64_t columns, float* out) {
+__global__ void __launch_bounds__(kSlices* kWarp)
+    add_column_sums_kernel(const float* partial, std::int64_t blocks, std::int64_t stride, std::int64_t columns,
+                           float* out) {
   __shared__ float slices[kSlices][kWarp];
   const std::int64_t c = std::int64_t{blockIdx.x} * kWarp + threadIdx.x;
   float sum = 0.0F;
@@ -139,7 +140,8 @@ void launch_column_sum(const CudaContext& context, ConstTensorView x, float* par
   visit_vector(columns, {x.raw(), partial}, [&]<int N>(IntTag<N>) {
     visit_type(x.dtype(), [&]<class X>(TypeTag<X>) {
       const dim3 grid(static_cast<unsigned>(ceil_div(columns, kWarp * N)), static_cast<unsigned>(cut.blocks()));
-      column_sum_kernel<N><<<grid, dim3(kWarp, kRowWarps), 0, context.stream>>>(pointer_to<X>(x), cut, columns, partial);
+      column_sum_kernel<N>
+          <<<grid, dim3(kWarp, kRowWarps), 0, context.stream>>>(pointer_to<X>(x), cut, columns, partial);
     });
   });
   check_launch("sum over rows");

@@ -17,15 +17,15 @@ void* open_library() {
     if (void* library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL)) return library;
   const char* reason = ::dlerror();
   throw SystemError("the CUDA backend needs " + name + ", which could not be loaded: " +
-                    (reason != nullptr ? reason : "no reason given") +
-                    "; install cuBLAS of CUDA " + std::to_string(CUBLAS_VER_MAJOR) +
-                    " or add its folder to LD_LIBRARY_PATH");
+                    (reason != nullptr ? reason : "no reason given") + "; install cuBLAS of CUDA " +
+                    std::to_string(CUBLAS_VER_MAJOR) + " or add its folder to LD_LIBRARY_PATH");
 }
 
 template <class Function>
 void find(void* library, const char* name, Function& function) {
   function = reinterpret_cast<Function>(::dlsym(library, name));
-  if (function == nullptr) throw SystemError(std::string("this libcublasLt has no ") + name + "; install a newer cuBLAS");
+  if (function == nullptr)
+    throw SystemError(std::string("this libcublasLt has no ") + name + "; install a newer cuBLAS");
 }
 
 CublasLt load() {

@@ -29,6 +29,7 @@ struct CublasLt {
 // Loaded once per process. Throws SystemError naming the file that is missing.
 const CublasLt& cublaslt();
 // Throws SystemError "<what>: <reason>" unless the status is success.
-void check_cublas(cublasStatus_t status, std::string_view what, std::source_location where = std::source_location::current());
+void check_cublas(cublasStatus_t status, std::string_view what,
+                  std::source_location where = std::source_location::current());
 
 }  // namespace lsd::backends::cuda

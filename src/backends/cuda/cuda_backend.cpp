@@ -14,19 +14,25 @@ namespace lsd::backends {
 namespace cuda {
 namespace {
 
-std::string mebibytes(std::size_t bytes) { return std::to_string((bytes + (1U << 20U) - 1) >> 20U) + " MiB"; }
+std::string mebibytes(std::size_t bytes) {
+  return std::to_string((bytes + (1U << 20U) - 1) >> 20U) + " MiB";
+}
 
 std::string text_of(DeviceFault fault) {
   const auto number = std::to_string(fault.detail);
   switch (fault.kind) {
-    case FaultKind::none: return {};
+    case FaultKind::none:
+      return {};
     case FaultKind::token_outside_table:
-      return "token " + std::to_string(static_cast<std::int32_t>(fault.detail)) + " does not lie within the embedding table";
-    case FaultKind::group_outside_moments: return "a row's group " + number + " does not lie within the moments";
+      return "token " + std::to_string(static_cast<std::int32_t>(fault.detail)) +
+             " does not lie within the embedding table";
+    case FaultKind::group_outside_moments:
+      return "a row's group " + number + " does not lie within the moments";
     case FaultKind::not_positive_definite:
       return "MultivariateKl: the covariance of the latents is not positive definite (tile " + number +
              " of its factor); latents may not be finite, or use a larger shrinkage";
-    case FaultKind::sequence_too_long: return "a sequence of " + number + " rows is longer than the layout's max_length";
+    case FaultKind::sequence_too_long:
+      return "a sequence of " + number + " rows is longer than the layout's max_length";
   }
   return "a kernel reported fault " + number;
 }
@@ -134,7 +140,8 @@ CudaBackend::CudaBackend(const BackendOptions& options) : cuda_{.ops = context_}
   optimizer_ = make_optimizer_ops(cuda_);
 }
 
-// Work under way may still use what the members own. Errors have been thrown by synchronize() or are of no interest now.
+// Work under way may still use what the members own. Errors have been thrown by synchronize() or are of no interest
+// now.
 CudaBackend::~CudaBackend() {
   if (parts_) (void)cudaStreamSynchronize(cuda_.stream);
 }
@@ -144,7 +151,8 @@ void CudaBackend::open(const BackendOptions& options) {
   check_cuda(cudaGetDeviceCount(&devices), "the CUDA backend");
   if (options.device < 0 || options.device >= devices)
     throw UserError("GPU " + std::to_string(options.device) + " was asked for, but this process sees " +
-                    std::to_string(devices) + "; choose with --device, or start as many ranks per node as there are GPUs");
+                    std::to_string(devices) +
+                    "; choose with --device, or start as many ranks per node as there are GPUs");
   check_cuda(cudaSetDevice(options.device), "choose GPU " + std::to_string(options.device));
   cudaDeviceProp properties{};
   check_cuda(cudaGetDeviceProperties(&properties, options.device), "ask for the GPU's properties");
@@ -182,8 +190,9 @@ DeviceMemory CudaBackend::allocate(std::size_t bytes) {
     (void)cudaGetLastError();
     std::size_t free_bytes = 0, total = 0;
     (void)cudaMemGetInfo(&free_bytes, &total);
-    throw SystemError("not enough GPU memory: " + mebibytes(bytes) + " asked for in one piece, " + mebibytes(free_bytes) +
-                      " of " + mebibytes(total) + " free; use a smaller batch capacity, recomputation or a smaller model "
+    throw SystemError("not enough GPU memory: " + mebibytes(bytes) + " asked for in one piece, " +
+                      mebibytes(free_bytes) + " of " + mebibytes(total) +
+                      " free; use a smaller batch capacity, recomputation or a smaller model "
                       "(--memory-plan tells what a run needs)");
   }
   check_cuda(status, "allocate " + mebibytes(bytes) + " of GPU memory");
@@ -242,7 +251,9 @@ std::unique_ptr<Backend> make_cuda_backend(const BackendOptions& options) {
   return std::make_unique<cuda::CudaBackend>(options);
 }
 
-bool cuda_built() { return true; }
+bool cuda_built() {
+  return true;
+}
 
 bool cuda_device_present(std::string& why_not) {
   int devices = 0;

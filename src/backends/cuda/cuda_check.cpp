@@ -13,10 +13,12 @@ std::string reason_of(cudaError_t status) {
     case cudaErrorInsufficientDriver: {
       int driver = 0;
       if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0)
-        return "no NVIDIA driver is loaded on this machine (" + name + "); use the cpu backend, or a machine with a GPU";
-      return "the NVIDIA driver supports CUDA " + std::to_string(driver / 1000) + "." + std::to_string(driver % 1000 / 10) +
-             " only and this build needs CUDA " + std::to_string(CUDART_VERSION / 1000) + "." +
-             std::to_string(CUDART_VERSION % 1000 / 10) + " (" + name + "); update the driver or build with an older toolkit";
+        return "no NVIDIA driver is loaded on this machine (" + name +
+               "); use the cpu backend, or a machine with a GPU";
+      return "the NVIDIA driver supports CUDA " + std::to_string(driver / 1000) + "." +
+             std::to_string(driver % 1000 / 10) + " only and this build needs CUDA " +
+             std::to_string(CUDART_VERSION / 1000) + "." + std::to_string(CUDART_VERSION % 1000 / 10) + " (" + name +
+             "); update the driver or build with an older toolkit";
     }
     case cudaErrorNoDevice:
       return "no GPU is visible (" + name + "); CUDA_VISIBLE_DEVICES may hide it, or the job has none";
@@ -24,13 +26,16 @@ std::string reason_of(cudaError_t status) {
     case cudaErrorSystemNotReady:
     case cudaErrorCompatNotSupportedOnDevice:
       return "the GPU's driver is not usable (" + name + "); ask who runs the machine";
-    case cudaErrorInvalidDevice: return "there is no GPU of that number (" + name + "); see --device";
+    case cudaErrorInvalidDevice:
+      return "there is no GPU of that number (" + name + "); see --device";
     case cudaErrorNoKernelImageForDevice:
     case cudaErrorUnsupportedPtxVersion:
       return "this GPU cannot run the compiled kernels (" + name + "); compute capability 8.0 or higher is needed";
-    case cudaErrorMemoryAllocation: return "the GPU's memory is used up (" + name + ")";
+    case cudaErrorMemoryAllocation:
+      return "the GPU's memory is used up (" + name + ")";
     case cudaErrorECCUncorrectable:
-      return "the GPU's memory had an uncorrectable error (" + name + "); the results since the last checkpoint are lost, "
+      return "the GPU's memory had an uncorrectable error (" + name +
+             "); the results since the last checkpoint are lost, "
              "restart on another GPU";
     case cudaErrorDevicesUnavailable:
       return "the GPU is held by another process (" + name + "); two ranks may be bound to one GPU in exclusive mode";
@@ -39,7 +44,8 @@ std::string reason_of(cudaError_t status) {
     case cudaErrorMisalignedAddress:
     case cudaErrorIllegalInstruction:
       return "a kernel failed on the GPU (" + name + "); run again with CUDA_LAUNCH_BLOCKING=1 under compute-sanitizer";
-    default: return name;
+    default:
+      return name;
   }
 }
 
@@ -73,7 +79,8 @@ Stream::~Stream() {
 
 Event Event::create(bool timing) {
   Event out;
-  check_cuda(cudaEventCreateWithFlags(&out.event_, timing ? cudaEventDefault : cudaEventDisableTiming), "make a CUDA event");
+  check_cuda(cudaEventCreateWithFlags(&out.event_, timing ? cudaEventDefault : cudaEventDisableTiming),
+             "make a CUDA event");
   return out;
 }
 
@@ -88,7 +95,9 @@ Event::~Event() {
   if (event_ != nullptr) (void)cudaEventDestroy(event_);
 }
 
-void Event::record(cudaStream_t stream) const { check_cuda(cudaEventRecord(event_, stream), "record a CUDA event"); }
+void Event::record(cudaStream_t stream) const {
+  check_cuda(cudaEventRecord(event_, stream), "record a CUDA event");
+}
 
 PinnedMemory PinnedMemory::allocate(std::size_t bytes) {
   PinnedMemory out;

@@ -3,8 +3,8 @@
 // What the families of the CUDA backend share, and one factory per family. Everything is launched into `stream`.
 //
 // Scratch: an op says in scratch_bytes(op) what it needs and takes it with ops.scratch_for(name, bytes). scratch_bytes
-// is also asked where there is no GPU (a memory plan), so it depends on shapes and constants alone, never on the device.
-// Nothing is allocated, and the host waits for nothing, inside launch().
+// is also asked where there is no GPU (a memory plan), so it depends on shapes and constants alone, never on the
+// device. Nothing is allocated, and the host waits for nothing, inside launch().
 //
 // A kernel that meets data it cannot go on with writes a DeviceFault and goes on harmlessly; the backend's
 // synchronize() throws it.
@@ -21,10 +21,10 @@ namespace lsd::backends::cuda {
 
 enum class FaultKind : std::uint32_t {
   none,
-  token_outside_table,      // detail: the token
-  group_outside_moments,    // detail: the group
-  not_positive_definite,    // detail: the pivot's index
-  sequence_too_long,        // detail: its length
+  token_outside_table,    // detail: the token
+  group_outside_moments,  // detail: the group
+  not_positive_definite,  // detail: the pivot's index
+  sequence_too_long,      // detail: its length
 };
 
 // In host memory that the device writes; one 8-byte store, so that kind and detail belong together.
@@ -39,12 +39,12 @@ struct CudaContext {
   OpContext& ops;
   cudaStream_t stream = nullptr;
   int device = 0;
-  int multiprocessors = 132;        // of a H100 while planning without a device
-  int compute_capability = 90;      // 10 * major + minor
+  int multiprocessors = 132;              // of a H100 while planning without a device
+  int compute_capability = 90;            // 10 * major + minor
   std::size_t shared_bytes = 227 * 1024;  // of one block, after cudaFuncAttributeMaxDynamicSharedMemorySize
-  bool deterministic = false;       // same bits on every run: no atomics on floats, one plan per shape
-  DeviceFault* fault = nullptr;     // as kernels see it
-  Products* products = nullptr;     // owned by the backend
+  bool deterministic = false;             // same bits on every run: no atomics on floats, one plan per shape
+  DeviceFault* fault = nullptr;           // as kernels see it
+  Products* products = nullptr;           // owned by the backend
 };
 
 std::unique_ptr<MatrixOps> make_matrix_ops(CudaContext& context);

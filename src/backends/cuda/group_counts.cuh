@@ -6,7 +6,9 @@
 
 namespace lsd::backends::cuda {
 
-__device__ __forceinline__ bool takes_part(float count, float min_count) { return count >= min_count && count > 0.0F; }
+__device__ __forceinline__ bool takes_part(float count, float min_count) {
+  return count >= min_count && count > 0.0F;
+}
 
 // K, the number of groups that take part. There are few groups, so every thread counts for itself.
 __device__ __forceinline__ int groups_taking_part(const float* count, std::int64_t groups, float min_count) {

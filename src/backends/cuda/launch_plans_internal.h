@@ -9,10 +9,16 @@
 
 namespace lsd::backends::cuda {
 
-constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-constexpr std::int64_t round_up(std::int64_t a, std::int64_t b) { return ceil_div(a, b) * b; }
+constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
+  return (a + b - 1) / b;
+}
+constexpr std::int64_t round_up(std::int64_t a, std::int64_t b) {
+  return ceil_div(a, b) * b;
+}
 // Pieces of scratch start at multiples of 256 bytes.
-constexpr std::size_t scratch_line(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
+constexpr std::size_t scratch_line(std::size_t bytes) {
+  return (bytes + 255) / 256 * 256;
+}
 
 constexpr int kWarp = 32;
 
@@ -30,7 +36,8 @@ struct RowBlocks {
 // Blocks whose partial sums of `columns` floats are kept until the end: enough of them to fill a GPU, few enough that
 // the partial sums stay small beside the rows.
 constexpr RowBlocks column_sum_blocks(std::int64_t rows, std::int64_t columns) {
-  const std::int64_t most = std::clamp<std::int64_t>((std::int64_t{1} << 20) / std::max<std::int64_t>(columns, 1), 128, 2048);
+  const std::int64_t most =
+      std::clamp<std::int64_t>((std::int64_t{1} << 20) / std::max<std::int64_t>(columns, 1), 128, 2048);
   return {rows, std::max<std::int64_t>(4, ceil_div(rows, most))};
 }
 
@@ -39,9 +46,9 @@ constexpr RowBlocks group_sum_blocks(std::int64_t rows) {
   return {rows, std::max<std::int64_t>(kWarp, round_up(ceil_div(rows, 256), kWarp))};
 }
 
-// Sums over each sequence of a packed batch. Rows are cut into blocks as if there were no sequences; what a block sums of
-// one sequence is a piece. Along the rows block and sequence never fall and one of them rises from piece to piece, so
-// block + sequence numbers pieces without a gap in memory for either.
+// Sums over each sequence of a packed batch. Rows are cut into blocks as if there were no sequences; what a block sums
+// of one sequence is a piece. Along the rows block and sequence never fall and one of them rises from piece to piece,
+// so block + sequence numbers pieces without a gap in memory for either.
 struct SegmentCut {
   RowBlocks cut;
   std::int64_t sequences = 0;
@@ -54,15 +61,21 @@ struct SegmentCut {
   }
 };
 
-constexpr SegmentCut segment_cut(std::int64_t rows, std::int64_t sequences) { return {{rows, 32}, sequences}; }
+constexpr SegmentCut segment_cut(std::int64_t rows, std::int64_t sequences) {
+  return {{rows, 32}, sequences};
+}
 
 // Threads of a block that holds one row, each with `vector` neighbouring columns: whole warps.
 constexpr int kMaxRowThreads = 640;
-constexpr std::int64_t row_threads(std::int64_t width, int vector) { return round_up(ceil_div(width, vector), kWarp); }
+constexpr std::int64_t row_threads(std::int64_t width, int vector) {
+  return round_up(ceil_div(width, vector), kWarp);
+}
 
 // A d x d matrix cut into tiles of kTile x kTile, padded by the identity.
 constexpr int kTile = 32;
-constexpr std::int64_t padded(std::int64_t d) { return round_up(d, kTile); }
+constexpr std::int64_t padded(std::int64_t d) {
+  return round_up(d, kTile);
+}
 // The tile (row, column), column <= row, of the lower triangle with number `index` = row (row + 1) / 2 + column.
 struct TriangleTile {
   std::int64_t row, column;

@@ -69,7 +69,8 @@ __device__ float entropy_of_row(const X* logits, Out* grad, int vocab, int targe
 }
 
 template <class X, class Out>
-__global__ void __launch_bounds__(kRowWarps* kWarp) cross_entropy_kernel(EntropyArguments a, const X* logits, Out* grad) {
+__global__ void __launch_bounds__(kRowWarps* kWarp)
+    cross_entropy_kernel(EntropyArguments a, const X* logits, Out* grad) {
   __shared__ double sums[kEntropySums][kRowWarps];
   double sum[kEntropySums] = {0.0, 0.0, 0.0};
   const float scale = a.scale[0];
@@ -153,8 +154,8 @@ __global__ void __launch_bounds__(kRowWarps* kWarp)
 
 // One warp per sequence: the mean over its counted rows, and their weighted sum for the loss.
 __global__ void sequence_error_kernel(const float* row_error, const std::uint8_t* row_mask, const std::int32_t* offsets,
-                                      const float* weight, std::int64_t sequences, std::int64_t width, float* sequence_loss,
-                                      double* weighted) {
+                                      const float* weight, std::int64_t sequences, std::int64_t width,
+                                      float* sequence_loss, double* weighted) {
   const std::int64_t s = std::int64_t{blockIdx.x} * kRowWarps + threadIdx.y;
   if (s >= sequences) return;
   double sum = 0.0;
@@ -170,7 +171,8 @@ __global__ void sequence_error_kernel(const float* row_error, const std::uint8_t
   weighted[s] = sum * static_cast<double>(weight[s]);
 }
 
-__global__ void __launch_bounds__(kSumThreads) add_errors_kernel(const double* weighted, std::int64_t sequences, float* loss) {
+__global__ void __launch_bounds__(kSumThreads)
+    add_errors_kernel(const double* weighted, std::int64_t sequences, float* loss) {
   __shared__ double pieces[kWarp];
   double sum[1] = {0.0};
   for (std::int64_t s = threadIdx.x; s < sequences; s += kSumThreads) sum[0] += weighted[s];
@@ -178,7 +180,9 @@ __global__ void __launch_bounds__(kSumThreads) add_errors_kernel(const double* w
   if (threadIdx.x == 0) loss[0] += static_cast<float>(sum[0]);
 }
 
-unsigned warps_for(std::int64_t rows) { return static_cast<unsigned>(ceil_div(rows, kRowWarps)); }
+unsigned warps_for(std::int64_t rows) {
+  return static_cast<unsigned>(ceil_div(rows, kRowWarps));
+}
 
 class CudaLossOps : public LossOps {
  public:
@@ -253,8 +257,8 @@ void CudaLossOps::launch(const SquaredError& op) {
   check_launch("squared error");
   if (sequences == 0) return;
   sequence_error_kernel<<<warps_for(sequences), dim3(kWarp, kRowWarps), 0, context_.stream>>>(
-      row_error, op.row_mask.data<std::uint8_t>(), op.offsets.data<std::int32_t>(), op.weight.data<float>(), sequences, width,
-      op.sequence_loss.data<float>(), weighted);
+      row_error, op.row_mask.data<std::uint8_t>(), op.offsets.data<std::int32_t>(), op.weight.data<float>(), sequences,
+      width, op.sequence_loss.data<float>(), weighted);
   check_launch("squared error of sequences");
   add_errors_kernel<<<1, kSumThreads, 0, context_.stream>>>(weighted, sequences, op.loss_sum.data<float>());
   check_launch("sum of squared errors");
@@ -262,6 +266,8 @@ void CudaLossOps::launch(const SquaredError& op) {
 
 }  // namespace
 
-std::unique_ptr<LossOps> make_loss_ops(CudaContext& context) { return std::make_unique<CudaLossOps>(context); }
+std::unique_ptr<LossOps> make_loss_ops(CudaContext& context) {
+  return std::make_unique<CudaLossOps>(context);
+}
 
 }  // namespace lsd::backends::cuda

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Linear layers. The bias rides in the product's epilogue. GELU does too where bits need not repeat (see
-// BackendOptions::deterministic): the epilogue takes the activation of sums that are not rounded yet, by an approximation
-// of its own, so recomputing it from the stored pre-activation would give other bits.
+// BackendOptions::deterministic): the epilogue takes the activation of sums that are not rounded yet, by an
+// approximation of its own, so recomputing it from the stored pre-activation would give other bits.
+#include <algorithm>
+
 #include "products_internal.h"
 #include "shared_kernels_internal.h"
 
@@ -15,11 +17,21 @@ class CudaMatrixOps : public MatrixOps {
  private:
   // A gradient in float32 beside bfloat16 operands is rounded before it is multiplied; behind the workspace.
   static std::size_t rounded_bytes(ConstTensorView grad_y, DType operands) {
-    return grad_y.dtype() == operands ? 0 : scratch_line(static_cast<std::size_t>(grad_y.elements() * size_of(operands)));
+    return grad_y.dtype() == operands ? 0
+                                      : scratch_line(static_cast<std::size_t>(grad_y.elements() * size_of(operands)));
   }
   std::size_t scratch_bytes(const LinearForward&) const override { return Products::kWorkspaceBytes; }
+  // A product that gelu' multiplies outside the epilogue stays float32 until then, so many rows at a time.
+  static constexpr std::int64_t kSlopeRows = 8192;
+  static bool through_float(const LinearBackwardInput& op) {
+    return op.gelu != Gelu::none && op.grad_x.dtype() != DType::float32;
+  }
+  static std::size_t slope_bytes(const LinearBackwardInput& op) {
+    const auto rows = std::min(op.grad_y.shape()[0], kSlopeRows);
+    return through_float(op) ? static_cast<std::size_t>(rows * op.weight.shape()[1]) * sizeof(float) : 0;
+  }
   std::size_t scratch_bytes(const LinearBackwardInput& op) const override {
-    return Products::kWorkspaceBytes + rounded_bytes(op.grad_y, op.weight.dtype());
+    return Products::kWorkspaceBytes + rounded_bytes(op.grad_y, op.weight.dtype()) + slope_bytes(op);
   }
   std::size_t scratch_bytes(const LinearBackwardWeight& op) const override {
     const auto rows = op.grad_y.shape()[0], out = op.grad_y.shape()[1];
@@ -30,6 +42,7 @@ class CudaMatrixOps : public MatrixOps {
   void launch(const LinearForward& op) override;
   void launch(const LinearBackwardInput& op) override;
   void launch(const LinearBackwardWeight& op) override;
+  void multiply_through_float(const LinearBackwardInput& op, const Product& whole, std::byte* memory);
   ConstTensorView rounded(ConstTensorView grad_y, DType operands, std::byte* memory) const;
   bool gelu_in_epilogue(Gelu gelu, ConstTensorView operand, ConstTensorView aux, TensorView result) const;
 
@@ -69,7 +82,8 @@ void CudaMatrixOps::launch(const LinearForward& op) {
     product.d = target;
   }
   product.epilogue = Epilogue::bias;
-  const bool in_epilogue = op.bias.present() && target.dtype() == op.x.dtype() && products.try_multiply(product, workspace);
+  const bool in_epilogue =
+      op.bias.present() && target.dtype() == op.x.dtype() && products.try_multiply(product, workspace);
   if (!in_epilogue) {
     product.epilogue = Epilogue::none;
     products.multiply(product, workspace);
@@ -94,8 +108,26 @@ void CudaMatrixOps::launch(const LinearBackwardInput& op) {
     if (products.try_multiply(product, memory)) return;
     product.epilogue = Epilogue::none;
   }
+  if (through_float(op)) {
+    multiply_through_float(op, product, memory);
+    return;
+  }
   products.multiply(product, memory);
-  if (op.gelu != Gelu::none) launch_gelu_slope(context_, op.grad_x, op.gelu_input, op.gelu);
+  if (op.gelu != Gelu::none) launch_gelu_slope(context_, op.grad_x, op.gelu_input, op.gelu, op.grad_x);
+}
+
+void CudaMatrixOps::multiply_through_float(const LinearBackwardInput& op, const Product& whole, std::byte* memory) {
+  auto* sums = memory + Products::kWorkspaceBytes + rounded_bytes(op.grad_y, op.weight.dtype());
+  for (std::int64_t first = 0; first < whole.m; first += kSlopeRows) {
+    const auto rows = std::min(kSlopeRows, whole.m - first);
+    Product part = whole;
+    part.m = rows;
+    part.a = whole.a.row_range(first, rows);
+    part.d = TensorView(sums, DType::float32, {rows, whole.n}, Device::cuda);
+    context_.products->multiply(part, memory);
+    launch_gelu_slope(context_, part.d, op.gelu_input.row_range(first, rows), op.gelu,
+                      op.grad_x.row_range(first, rows));
+  }
 }
 
 void CudaMatrixOps::launch(const LinearBackwardWeight& op) {
@@ -119,6 +151,8 @@ void CudaMatrixOps::launch(const LinearBackwardWeight& op) {
 
 }  // namespace
 
-std::unique_ptr<MatrixOps> make_matrix_ops(CudaContext& context) { return std::make_unique<CudaMatrixOps>(context); }
+std::unique_ptr<MatrixOps> make_matrix_ops(CudaContext& context) {
+  return std::make_unique<CudaMatrixOps>(context);
+}
 
 }  // namespace lsd::backends::cuda

@@ -22,10 +22,10 @@ using Tile = float[kTile][kTile + 1];  // one column more than used keeps the co
 struct Memory {
   std::int64_t chunk_rows, d;  // d: padded width
   float *centred, *solved;     // [chunk_rows, d]
-  float *covariance;           // [d, d]; later the inverse of S'
-  float *factor;               // [d, d]: S', then its Cholesky factor
-  float *inverse;              // [d, d]: the factor's inverse
-  float *diagonal;             // [d / 32, 32, 32]: inverses of the factor's diagonal tiles
+  float* covariance;           // [d, d]; later the inverse of S'
+  float* factor;               // [d, d]: S', then its Cholesky factor
+  float* inverse;              // [d, d]: the factor's inverse
+  float* diagonal;             // [d / 32, 32, 32]: inverses of the factor's diagonal tiles
   double* trace;               // [1]: tr S' + mu' mu - d
   void* workspace;
   std::size_t bytes;
@@ -40,7 +40,9 @@ Memory lay_out(const MultivariateKl& op, void* scratch) {
     used += scratch_line(bytes);
     return at;
   };
-  const auto floats = [&](std::int64_t count) { return static_cast<float*>(take(static_cast<std::size_t>(count) * sizeof(float))); };
+  const auto floats = [&](std::int64_t count) {
+    return static_cast<float*>(take(static_cast<std::size_t>(count) * sizeof(float)));
+  };
   out.workspace = take(Products::kWorkspaceBytes);
   out.centred = floats(chunk * d);
   out.solved = floats(chunk * d);
@@ -99,8 +101,8 @@ __global__ void __launch_bounds__(kSumThreads) trace_kernel(GroupArguments a, co
 }
 
 // The diagonal tile `k`: its factor in place (0 above the diagonal), and that factor's inverse.
-__global__ void __launch_bounds__(kTile* kTile) diagonal_kernel(float* matrix, std::int64_t d, std::int64_t k, float* inverse,
-                                                                 DeviceFault* fault) {
+__global__ void __launch_bounds__(kTile* kTile)
+    diagonal_kernel(float* matrix, std::int64_t d, std::int64_t k, float* inverse, DeviceFault* fault) {
   __shared__ Tile tile, inverted;
   const auto x = static_cast<int>(threadIdx.x), y = static_cast<int>(threadIdx.y);
   float* at = matrix + (k * kTile + y) * d + k * kTile + x;
@@ -133,7 +135,8 @@ __global__ void __launch_bounds__(kTile* kTile) diagonal_kernel(float* matrix, s
 }
 
 // Below the diagonal tile: L_ik = A_ik L_kk^-T, i = k + 1 + block.
-__global__ void __launch_bounds__(kTile* kTile) panel_kernel(float* matrix, std::int64_t d, std::int64_t k, const float* inverse) {
+__global__ void __launch_bounds__(kTile* kTile)
+    panel_kernel(float* matrix, std::int64_t d, std::int64_t k, const float* inverse) {
   __shared__ Tile tile, inverted;
   const auto x = static_cast<int>(threadIdx.x), y = static_cast<int>(threadIdx.y);
   float* at = matrix + ((k + 1 + blockIdx.x) * kTile + y) * d + k * kTile + x;
@@ -161,9 +164,10 @@ __global__ void __launch_bounds__(kTile* kTile) trailing_kernel(float* matrix, s
   matrix[(i * kTile + y) * d + j * kTile + x] -= sum;
 }
 
-// Column j = block of tiles of X = L^-1: X_jj = L_jj^-1 and, downwards, X_ij = -L_ii^-1 sum over j <= k < i of L_ik X_kj.
-__global__ void __launch_bounds__(kTile* kTile) invert_kernel(const float* factor, const float* diagonal, std::int64_t d,
-                                                              float* inverse) {
+// Column j = block of tiles of X = L^-1: X_jj = L_jj^-1 and, downwards, X_ij = -L_ii^-1 sum over j <= k < i of L_ik
+// X_kj.
+__global__ void __launch_bounds__(kTile* kTile)
+    invert_kernel(const float* factor, const float* diagonal, std::int64_t d, float* inverse) {
   __shared__ Tile left, right;
   const auto x = static_cast<int>(threadIdx.x), y = static_cast<int>(threadIdx.y);
   const std::int64_t j = blockIdx.x, tiles = d / kTile;
@@ -192,8 +196,8 @@ __global__ void __launch_bounds__(kTile* kTile) invert_kernel(const float* facto
 }
 
 // loss += (trace - ln det S') / (2 d K) for a group that takes part.
-__global__ void __launch_bounds__(kSumThreads) add_loss_kernel(GroupArguments a, const float* factor, const double* trace,
-                                                               float* loss) {
+__global__ void __launch_bounds__(kSumThreads)
+    add_loss_kernel(GroupArguments a, const float* factor, const double* trace, float* loss) {
   __shared__ double pieces[kWarp];
   double log_root[1] = {0.0};
   for (std::int64_t c = threadIdx.x; c < a.width; c += kSumThreads)
@@ -205,14 +209,16 @@ __global__ void __launch_bounds__(kSumThreads) add_loss_kernel(GroupArguments a,
 }
 
 template <class G>
-__global__ void gradient_kernel(GroupArguments a, const std::int32_t* row_group, std::int64_t first_row, std::int64_t rows,
-                                const float* centred, const float* solved, const G* grad_in, G* grad_z) {
+__global__ void gradient_kernel(GroupArguments a, const std::int32_t* row_group, std::int64_t first_row,
+                                std::int64_t rows, const float* centred, const float* solved, const G* grad_in,
+                                G* grad_z) {
   const std::int64_t i = std::int64_t{blockIdx.x} * kRowWarps + threadIdx.y, row = first_row + i;
   if (i >= rows || row_group[row] != a.group) return;
   const float n = a.count[a.group];
   if (!takes_part(n, a.min_count)) return;
   const auto taking_part = static_cast<float>(groups_taking_part(a.count, a.groups, a.min_count));
-  const float factor = a.weight * (a.share != nullptr ? a.share[0] : 1.0F) / (n * static_cast<float>(a.width) * taking_part);
+  const float factor =
+      a.weight * (a.share != nullptr ? a.share[0] : 1.0F) / (n * static_cast<float>(a.width) * taking_part);
   for (std::int64_t c = threadIdx.x; c < a.width; c += kWarp) {
     const auto at = i * a.d + c;
     float grad[1];
@@ -222,7 +228,9 @@ __global__ void gradient_kernel(GroupArguments a, const std::int32_t* row_group,
   }
 }
 
-unsigned warps_for(std::int64_t rows) { return static_cast<unsigned>(ceil_div(rows, kRowWarps)); }
+unsigned warps_for(std::int64_t rows) {
+  return static_cast<unsigned>(ceil_div(rows, kRowWarps));
+}
 
 void factorise(const CudaContext& context, const Memory& memory) {
   const auto tiles = memory.d / kTile;
@@ -230,9 +238,10 @@ void factorise(const CudaContext& context, const Memory& memory) {
     diagonal_kernel<<<1, kTileThreads, 0, context.stream>>>(memory.factor, memory.d, k, memory.diagonal, context.fault);
     const auto below = tiles - k - 1;
     if (below == 0) continue;
-    panel_kernel<<<static_cast<unsigned>(below), kTileThreads, 0, context.stream>>>(memory.factor, memory.d, k, memory.diagonal);
+    panel_kernel<<<static_cast<unsigned>(below), kTileThreads, 0, context.stream>>>(memory.factor, memory.d, k,
+                                                                                    memory.diagonal);
     trailing_kernel<<<static_cast<unsigned>(below * (below + 1) / 2), kTileThreads, 0, context.stream>>>(memory.factor,
-                                                                                                      memory.d, k);
+                                                                                                         memory.d, k);
   }
   check_launch("Cholesky factor");
 }
@@ -258,15 +267,21 @@ class GroupWork {
     const auto d = memory_.d;
     for_chunks([&](std::int64_t first, std::int64_t rows) {
       centre(first, rows);
-      multiply({.a = matrix(memory_.centred, rows, d), .b = matrix(memory_.centred, rows, d),
-                .d = matrix(memory_.covariance, d, d), .m = d, .n = d, .k = rows, .a_transposed = true,
+      multiply({.a = matrix(memory_.centred, rows, d),
+                .b = matrix(memory_.centred, rows, d),
+                .d = matrix(memory_.covariance, d, d),
+                .m = d,
+                .n = d,
+                .k = rows,
+                .a_transposed = true,
                 .beta = first == 0 ? 0.0F : 1.0F});
     });
     shrink_kernel<<<static_cast<unsigned>(ceil_div(d * d, kThreads)), kThreads, 0, context_.stream>>>(
         arguments_, memory_.covariance, memory_.factor);
     trace_kernel<<<1, kSumThreads, 0, context_.stream>>>(arguments_, memory_.factor, memory_.trace);
     factorise(context_, memory_);
-    add_loss_kernel<<<1, kSumThreads, 0, context_.stream>>>(arguments_, memory_.factor, memory_.trace, op_.loss.data<float>());
+    add_loss_kernel<<<1, kSumThreads, 0, context_.stream>>>(arguments_, memory_.factor, memory_.trace,
+                                                            op_.loss.data<float>());
     check_launch("multivariate KL");
     if (op_.grad_z.present()) add_gradient();
   }
@@ -294,15 +309,24 @@ class GroupWork {
 
   void add_gradient() const {
     const auto d = memory_.d;
-    invert_kernel<<<static_cast<unsigned>(d / kTile), kTileThreads, 0, context_.stream>>>(memory_.factor, memory_.diagonal, d,
-                                                                                          memory_.inverse);
+    invert_kernel<<<static_cast<unsigned>(d / kTile), kTileThreads, 0, context_.stream>>>(
+        memory_.factor, memory_.diagonal, d, memory_.inverse);
     check_launch("inverse of a Cholesky factor");
-    multiply({.a = matrix(memory_.inverse, d, d), .b = matrix(memory_.inverse, d, d), .d = matrix(memory_.covariance, d, d),
-              .m = d, .n = d, .k = d, .a_transposed = true});
+    multiply({.a = matrix(memory_.inverse, d, d),
+              .b = matrix(memory_.inverse, d, d),
+              .d = matrix(memory_.covariance, d, d),
+              .m = d,
+              .n = d,
+              .k = d,
+              .a_transposed = true});
     for_chunks([&](std::int64_t first, std::int64_t rows) {
       centre(first, rows);
-      multiply({.a = matrix(memory_.centred, rows, d), .b = matrix(memory_.covariance, d, d),
-                .d = matrix(memory_.solved, rows, d), .m = rows, .n = d, .k = d});
+      multiply({.a = matrix(memory_.centred, rows, d),
+                .b = matrix(memory_.covariance, d, d),
+                .d = matrix(memory_.solved, rows, d),
+                .m = rows,
+                .n = d,
+                .k = d});
       visit_type(op_.grad_z.dtype(), [&]<class G>(TypeTag<G>) {
         gradient_kernel<<<warps_for(rows), dim3(kWarp, kRowWarps), 0, context_.stream>>>(
             arguments_, op_.row_group.data<std::int32_t>(), first, rows, memory_.centred, memory_.solved,
@@ -320,7 +344,9 @@ class GroupWork {
 
 }  // namespace
 
-std::size_t multivariate_scratch_bytes(const MultivariateKl& op) { return lay_out(op, nullptr).bytes; }
+std::size_t multivariate_scratch_bytes(const MultivariateKl& op) {
+  return lay_out(op, nullptr).bytes;
+}
 
 void launch_multivariate(const CudaContext& context, const MultivariateKl& op, void* scratch) {
   if (op.z.shape()[0] == 0) return;

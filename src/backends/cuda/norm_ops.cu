@@ -14,10 +14,11 @@ struct RowStatistics {
   float mean, inv_std;
 };
 
-// Mean, then the mean square of what is left: in this order no digits are lost. `pieces` are two areas of shared memory.
+// Mean, then the mean square of what is left: in this order no digits are lost. `pieces` are two areas of shared
+// memory.
 template <int N>
-__device__ __forceinline__ RowStatistics statistics(const float (&value)[N], bool active, std::int64_t width, float epsilon,
-                                                    float (&pieces)[2][kWarp]) {
+__device__ __forceinline__ RowStatistics statistics(const float (&value)[N], bool active, std::int64_t width,
+                                                    float epsilon, float (&pieces)[2][kWarp]) {
   float sum[1] = {0.0F};
 #pragma unroll
   for (int k = 0; k < N; ++k) sum[0] += active ? value[k] : 0.0F;
@@ -43,10 +44,12 @@ struct ForwardArguments {
   Chunk gate, shift, scale;
 };
 
-// gain and bias are [width]; for an adaptive norm they are the modulation, read by sequence, and gate is its own tensor.
+// gain and bias are [width]; for an adaptive norm they are the modulation, read by sequence, and gate is its own
+// tensor.
 template <int N, bool kAdaptive, class S, class A>
 __global__ void __launch_bounds__(kMaxRowThreads)
-    norm_forward_kernel(ForwardArguments a, const S* x, const A* delta, const A* gate, const A* gain, const A* bias, S* sum, A* y) {
+    norm_forward_kernel(ForwardArguments a, const S* x, const A* delta, const A* gate, const A* gain, const A* bias,
+                        S* sum, A* y) {
   __shared__ float pieces[2][kWarp];
   const std::int64_t c = threadIdx.x * N;
   const bool active = c < a.width;
@@ -123,7 +126,8 @@ __device__ __forceinline__ void row_gradient(float (&g)[N], const float (&n)[N],
 
 template <int N, class S, class A, class G>
 __global__ void __launch_bounds__(kMaxRowThreads)
-    norm_backward_kernel(BackwardArguments a, const G* grad_y, const S* sum, const A* gain, const S* grad_sum, S* grad_x) {
+    norm_backward_kernel(BackwardArguments a, const G* grad_y, const S* sum, const A* gain, const S* grad_sum,
+                         S* grad_x) {
   __shared__ float pieces[2][2 * kWarp];
   const std::int64_t c = threadIdx.x * N;
   const bool active = c < a.width;
@@ -181,8 +185,8 @@ __device__ __forceinline__ void store_pieces(const AdaptiveBackwardArguments& a,
 
 template <int N, class S, class A, class G>
 __global__ void __launch_bounds__(kMaxRowThreads)
-    adaptive_backward_kernel(AdaptiveBackwardArguments a, const G* grad_y, const S* sum, const A* modulation, const S* grad_sum,
-                             const A* delta, const A* gate_modulation, S* grad_x, A* grad_delta) {
+    adaptive_backward_kernel(AdaptiveBackwardArguments a, const G* grad_y, const S* sum, const A* modulation,
+                             const S* grad_sum, const A* delta, const A* gate_modulation, S* grad_x, A* grad_delta) {
   __shared__ float pieces[2][2 * kWarp];
   const std::int64_t c = threadIdx.x * N;
   const bool active = c < a.width;
@@ -325,18 +329,17 @@ void CudaNormOps::launch(const AdaptiveNormForward& op) {
                                    .shift = chunk_of(op.modulation, width, op.shift_chunk),
                                    .scale = chunk_of(op.modulation, width, op.scale_chunk)};
   const auto blocks = static_cast<unsigned>(std::min(rows, kForwardBlocks));
-  visit_vector(width,
-               {op.x.raw(), op.delta.raw(), op.gate_modulation.raw(), op.modulation.raw(), op.sum.raw(), op.y.raw()},
-               [&]<int N>(IntTag<N>) {
-                 visit_type(op.x.dtype(), [&]<class S>(TypeTag<S>) {
-                   visit_type(op.y.dtype(), [&]<class A>(TypeTag<A>) {
-                     norm_forward_kernel<N, true><<<blocks, threads_for(width, N), 0, context_.stream>>>(
-                         arguments, pointer_to<S>(op.x), pointer_to<A>(op.delta), pointer_to<A>(op.gate_modulation),
-                         pointer_to<A>(op.modulation), pointer_to<A>(op.modulation), pointer_to<S>(op.sum),
-                         pointer_to<A>(op.y));
-                   });
-                 });
-               });
+  visit_vector(
+      width, {op.x.raw(), op.delta.raw(), op.gate_modulation.raw(), op.modulation.raw(), op.sum.raw(), op.y.raw()},
+      [&]<int N>(IntTag<N>) {
+        visit_type(op.x.dtype(), [&]<class S>(TypeTag<S>) {
+          visit_type(op.y.dtype(), [&]<class A>(TypeTag<A>) {
+            norm_forward_kernel<N, true><<<blocks, threads_for(width, N), 0, context_.stream>>>(
+                arguments, pointer_to<S>(op.x), pointer_to<A>(op.delta), pointer_to<A>(op.gate_modulation),
+                pointer_to<A>(op.modulation), pointer_to<A>(op.modulation), pointer_to<S>(op.sum), pointer_to<A>(op.y));
+          });
+        });
+      });
   check_launch("adaptive norm");
 }
 
@@ -421,6 +424,8 @@ void CudaNormOps::launch(const AdaptiveNormBackward& op) {
 
 }  // namespace
 
-std::unique_ptr<NormOps> make_norm_ops(CudaContext& context) { return std::make_unique<CudaNormOps>(context); }
+std::unique_ptr<NormOps> make_norm_ops(CudaContext& context) {
+  return std::make_unique<CudaNormOps>(context);
+}
 
 }  // namespace lsd::backends::cuda

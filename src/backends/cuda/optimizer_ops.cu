@@ -28,7 +28,8 @@ __global__ void __launch_bounds__(kThreads) squares_kernel(const float* x, RowBl
   if (threadIdx.x == 0) partial[blockIdx.x] = sum[0];
 }
 
-__global__ void __launch_bounds__(kSumThreads) add_squares_kernel(const double* partial, std::int64_t blocks, float* out) {
+__global__ void __launch_bounds__(kSumThreads)
+    add_squares_kernel(const double* partial, std::int64_t blocks, float* out) {
   __shared__ double pieces[kWarp];
   double sum[1] = {0.0};
   for (std::int64_t b = threadIdx.x; b < blocks; b += kSumThreads) sum[0] += partial[b];
@@ -103,8 +104,8 @@ void CudaOptimizerOps::launch(const SquaredNorm& op) {
   if (blocks.rows == 0) return;
   auto* partial = static_cast<double*>(context_.ops.scratch_for("SquaredNorm", scratch_bytes(op)));
   visit_vector(op.x.elements(), {op.x.raw()}, [&]<int N>(IntTag<N>) {
-    squares_kernel<N><<<static_cast<unsigned>(blocks.blocks()), kThreads, 0, context_.stream>>>(op.x.data<float>(), blocks,
-                                                                                                partial);
+    squares_kernel<N>
+        <<<static_cast<unsigned>(blocks.blocks()), kThreads, 0, context_.stream>>>(op.x.data<float>(), blocks, partial);
   });
   check_launch("squared norm");
   add_squares_kernel<<<1, kSumThreads, 0, context_.stream>>>(partial, blocks.blocks(), op.sum.data<float>());
@@ -139,6 +140,8 @@ void CudaOptimizerOps::launch(const AdamW& op) {
 
 }  // namespace
 
-std::unique_ptr<OptimizerOps> make_optimizer_ops(CudaContext& context) { return std::make_unique<CudaOptimizerOps>(context); }
+std::unique_ptr<OptimizerOps> make_optimizer_ops(CudaContext& context) {
+  return std::make_unique<CudaOptimizerOps>(context);
+}
 
 }  // namespace lsd::backends::cuda

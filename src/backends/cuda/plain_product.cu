@@ -54,8 +54,8 @@ void launch_plain_product(const CudaContext& context, const Product& p) {
   const dim3 grid(static_cast<unsigned>(ceil_div(p.n, kTile)), static_cast<unsigned>(row_tiles));
   visit_type(p.a.dtype(), [&]<class T>(TypeTag<T>) {
     visit_type(p.d.dtype(), [&]<class D>(TypeTag<D>) {
-      plain_product_kernel<<<grid, dim3(kTile, kTile), 0, context.stream>>>(arguments, pointer_to<T>(p.a), pointer_to<T>(p.b),
-                                                                            pointer_to<D>(p.d));
+      plain_product_kernel<<<grid, dim3(kTile, kTile), 0, context.stream>>>(arguments, pointer_to<T>(p.a),
+                                                                            pointer_to<T>(p.b), pointer_to<D>(p.d));
     });
   });
   check_launch("plain product");

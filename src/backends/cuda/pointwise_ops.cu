@@ -61,7 +61,9 @@ __global__ void map2_kernel(const A* a, const B* b, Out* out, std::int64_t group
   store<N>(out + i * N, first);
 }
 
-unsigned blocks_for(std::int64_t work) { return static_cast<unsigned>(ceil_div(work, kThreads)); }
+unsigned blocks_for(std::int64_t work) {
+  return static_cast<unsigned>(ceil_div(work, kThreads));
+}
 
 template <class F>
 void map(const CudaContext& context, ConstTensorView x, TensorView y, F f) {
@@ -70,7 +72,8 @@ void map(const CudaContext& context, ConstTensorView x, TensorView y, F f) {
   visit_vector(count, {x.raw(), y.raw()}, [&]<int N>(IntTag<N>) {
     visit_type(x.dtype(), [&]<class X>(TypeTag<X>) {
       visit_type(y.dtype(), [&]<class Y>(TypeTag<Y>) {
-        map_kernel<N><<<blocks_for(count / N), kThreads, 0, context.stream>>>(pointer_to<X>(x), pointer_to<Y>(y), count / N, f);
+        map_kernel<N>
+            <<<blocks_for(count / N), kThreads, 0, context.stream>>>(pointer_to<X>(x), pointer_to<Y>(y), count / N, f);
       });
     });
   });
@@ -98,9 +101,13 @@ void map2(const CudaContext& context, ConstTensorView a, ConstTensorView b, Tens
 constexpr int kRowsPerBlock = 8;
 const dim3 kRowThreads(kWarp, kRowsPerBlock);
 
-unsigned row_blocks(std::int64_t rows) { return static_cast<unsigned>(ceil_div(rows, kRowsPerBlock)); }
+unsigned row_blocks(std::int64_t rows) {
+  return static_cast<unsigned>(ceil_div(rows, kRowsPerBlock));
+}
 
-__device__ __forceinline__ std::int64_t row_of_warp() { return std::int64_t{blockIdx.x} * kRowsPerBlock + threadIdx.y; }
+__device__ __forceinline__ std::int64_t row_of_warp() {
+  return std::int64_t{blockIdx.x} * kRowsPerBlock + threadIdx.y;
+}
 
 template <int N, class Y, class B>
 __global__ void add_bias_kernel(Y* y, const B* bias, std::int64_t rows, std::int64_t width) {
@@ -161,7 +168,7 @@ __global__ void column_affine_kernel(const X* x, const float* scale, const float
 }
 
 struct CombinationArguments {
-  const float* coefficients;          // [max_sequences, 2]
+  const float* coefficients;  // [max_sequences, 2]
   const std::int32_t* row_sequence;
   std::int64_t rows, width;
 };
@@ -172,7 +179,8 @@ __global__ void linear_combination_kernel(CombinationArguments a, const X* x, co
   if (row >= a.rows) return;
   const auto sequence = a.row_sequence[row];
   const bool live = sequence >= 0;
-  const float first = live ? a.coefficients[2 * sequence] : 0.0F, second = live ? a.coefficients[2 * sequence + 1] : 0.0F;
+  const float first = live ? a.coefficients[2 * sequence] : 0.0F,
+              second = live ? a.coefficients[2 * sequence + 1] : 0.0F;
   for (std::int64_t c = threadIdx.x * N; c < a.width; c += kWarp * N) {
     float of_x[N] = {}, of_y[N] = {};
     if (live) {
@@ -207,7 +215,7 @@ class CudaPointwiseOps : public PointwiseOps {
   void launch(const Fill& op) override;
   void launch(const Cast& op) override { launch_cast(context_, op.x, op.y); }
   void launch(const GeluForward& op) override { launch_gelu(context_, op.x, op.y, op.gelu); }
-  void launch(const GeluBackward& op) override { map2(context_, op.grad_y, op.x, op.grad_x, GeluSlopeTimes{op.gelu}); }
+  void launch(const GeluBackward& op) override { launch_gelu_slope(context_, op.grad_y, op.x, op.gelu, op.grad_x); }
   void launch(const SiluForward& op) override { map(context_, op.x, op.y, SiluValue{}); }
   void launch(const SiluBackward& op) override { map2(context_, op.grad_y, op.x, op.grad_x, SiluSlopeTimes{}); }
   void launch(const EmbeddingForward& op) override;
@@ -226,7 +234,8 @@ void CudaPointwiseOps::launch(const Fill& op) {
   const auto count = op.y.elements();
   if (count == 0) return;
   if (op.value == 0.0F) {
-    check_cuda(cudaMemsetAsync(op.y.raw(), 0, static_cast<std::size_t>(op.y.bytes()), context_.stream), "clear a tensor");
+    check_cuda(cudaMemsetAsync(op.y.raw(), 0, static_cast<std::size_t>(op.y.bytes()), context_.stream),
+               "clear a tensor");
     return;
   }
   const auto fill = [&]<class T>(T value) {
@@ -293,7 +302,8 @@ void CudaPointwiseOps::launch(const ColumnAffine& op) {
 void CudaPointwiseOps::launch(const LinearCombination& op) {
   const auto rows = op.x.shape()[0], width = op.x.shape()[1];
   if (rows == 0) return;
-  const CombinationArguments arguments{op.coefficients.data<float>(), op.row_sequence.data<std::int32_t>(), rows, width};
+  const CombinationArguments arguments{op.coefficients.data<float>(), op.row_sequence.data<std::int32_t>(), rows,
+                                       width};
   visit_vector(width, {op.x.raw(), op.y.raw(), op.out.raw()}, [&]<int N>(IntTag<N>) {
     visit_type(op.x.dtype(), [&]<class X>(TypeTag<X>) {
       visit_type(op.y.dtype(), [&]<class Y>(TypeTag<Y>) {
@@ -323,11 +333,13 @@ void launch_gelu(const CudaContext& context, ConstTensorView x, TensorView y, Ge
   map(context, x, y, GeluValue{gelu});
 }
 
-void launch_gelu_slope(const CudaContext& context, TensorView grad, ConstTensorView x, Gelu gelu) {
-  map2(context, grad, x, grad, GeluSlopeTimes{gelu});
+void launch_gelu_slope(const CudaContext& context, ConstTensorView grad, ConstTensorView x, Gelu gelu, TensorView out) {
+  map2(context, grad, x, out, GeluSlopeTimes{gelu});
 }
 
-void launch_cast(const CudaContext& context, ConstTensorView x, TensorView y) { map(context, x, y, Copy{}); }
+void launch_cast(const CudaContext& context, ConstTensorView x, TensorView y) {
+  map(context, x, y, Copy{});
+}
 
 void launch_add_bias(const CudaContext& context, TensorView y, ConstTensorView bias) {
   const auto rows = y.shape()[0], width = y.shape()[1];
@@ -335,14 +347,16 @@ void launch_add_bias(const CudaContext& context, TensorView y, ConstTensorView b
   visit_vector(width, {y.raw(), bias.raw()}, [&]<int N>(IntTag<N>) {
     visit_type(y.dtype(), [&]<class Y>(TypeTag<Y>) {
       visit_type(bias.dtype(), [&]<class B>(TypeTag<B>) {
-        add_bias_kernel<N><<<row_blocks(rows), kRowThreads, 0, context.stream>>>(pointer_to<Y>(y), pointer_to<B>(bias), rows,
-                                                                                 width);
+        add_bias_kernel<N>
+            <<<row_blocks(rows), kRowThreads, 0, context.stream>>>(pointer_to<Y>(y), pointer_to<B>(bias), rows, width);
       });
     });
   });
   check_launch("bias");
 }
 
-std::unique_ptr<PointwiseOps> make_pointwise_ops(CudaContext& context) { return std::make_unique<CudaPointwiseOps>(context); }
+std::unique_ptr<PointwiseOps> make_pointwise_ops(CudaContext& context) {
+  return std::make_unique<CudaPointwiseOps>(context);
+}
 
 }  // namespace lsd::backends::cuda

@@ -13,7 +13,9 @@
 namespace lsd::backends::cuda {
 namespace {
 
-cudaDataType_t type_of(DType type) { return type == DType::bfloat16 ? CUDA_R_16BF : CUDA_R_32F; }
+cudaDataType_t type_of(DType type) {
+  return type == DType::bfloat16 ? CUDA_R_16BF : CUDA_R_32F;
+}
 
 // The largest power of two, at most 256, that divides an address.
 std::uint32_t alignment_of(const void* pointer) {
@@ -23,15 +25,21 @@ std::uint32_t alignment_of(const void* pointer) {
 
 cublasLtEpilogue_t epilogue_of(Epilogue epilogue) {
   switch (epilogue) {
-    case Epilogue::none: return CUBLASLT_EPILOGUE_DEFAULT;
-    case Epilogue::bias: return CUBLASLT_EPILOGUE_BIAS;
-    case Epilogue::gelu_bias: return CUBLASLT_EPILOGUE_GELU_AUX_BIAS;
-    case Epilogue::gelu_slope: return CUBLASLT_EPILOGUE_DGELU;
+    case Epilogue::none:
+      return CUBLASLT_EPILOGUE_DEFAULT;
+    case Epilogue::bias:
+      return CUBLASLT_EPILOGUE_BIAS;
+    case Epilogue::gelu_bias:
+      return CUBLASLT_EPILOGUE_GELU_AUX_BIAS;
+    case Epilogue::gelu_slope:
+      return CUBLASLT_EPILOGUE_DGELU;
   }
   return CUBLASLT_EPILOGUE_DEFAULT;
 }
 
-bool has_aux(Epilogue epilogue) { return epilogue == Epilogue::gelu_bias || epilogue == Epilogue::gelu_slope; }
+bool has_aux(Epilogue epilogue) {
+  return epilogue == Epilogue::gelu_bias || epilogue == Epilogue::gelu_slope;
+}
 
 struct Shape3 {
   DType operands, result;
@@ -43,9 +51,18 @@ struct Shape3 {
 };
 
 Shape3 shape_of(const Product& p) {
-  return {.operands = p.a.dtype(), .result = p.d.dtype(), .m = p.m, .n = p.n, .k = p.k,
-          .a_transposed = p.a_transposed, .b_transposed = p.b_transposed, .adds = p.beta != 0.0F, .epilogue = p.epilogue,
-          .align_a = alignment_of(p.a.raw()), .align_b = alignment_of(p.b.raw()), .align_d = alignment_of(p.d.raw())};
+  return {.operands = p.a.dtype(),
+          .result = p.d.dtype(),
+          .m = p.m,
+          .n = p.n,
+          .k = p.k,
+          .a_transposed = p.a_transposed,
+          .b_transposed = p.b_transposed,
+          .adds = p.beta != 0.0F,
+          .epilogue = p.epilogue,
+          .align_a = alignment_of(p.a.raw()),
+          .align_b = alignment_of(p.b.raw()),
+          .align_d = alignment_of(p.d.raw())};
 }
 
 class Layout {
@@ -92,7 +109,8 @@ class Preference {
   ~Preference() { cublaslt().preference_destroy(preference_); }
   template <class T>
   void set(cublasLtMatmulPreferenceAttributes_t attribute, const T& value) const {
-    check_cublas(cublaslt().preference_set(preference_, attribute, &value, sizeof value), "set a preference of products");
+    check_cublas(cublaslt().preference_set(preference_, attribute, &value, sizeof value),
+                 "set a preference of products");
   }
   cublasLtMatmulPreference_t get() const { return preference_; }
 
@@ -142,13 +160,15 @@ struct Products::Cache {
     preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, shape.align_d);
     preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, shape.align_d);
     if (context.deterministic)  // splits of k are added up in the workspace, in order, never in place
-      preference.set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
-                     static_cast<std::uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE | CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE));
+      preference.set(
+          CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+          static_cast<std::uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE | CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE));
     cublasLtMatmulHeuristicResult_t found{};
     int count = 0;
     const auto status = cublaslt().heuristic(handle, plan.description.get(), plan.first.get(), plan.second.get(),
                                              plan.result.get(), plan.result.get(), preference.get(), 1, &found, &count);
-    if (status == CUBLAS_STATUS_SUCCESS && count > 0 && found.state == CUBLAS_STATUS_SUCCESS) plan.algorithm = found.algo;
+    if (status == CUBLAS_STATUS_SUCCESS && count > 0 && found.state == CUBLAS_STATUS_SUCCESS)
+      plan.algorithm = found.algo;
   }
 };
 
@@ -173,9 +193,9 @@ bool Products::try_multiply(const Product& product, void* workspace) {
   if (!plan.algorithm) return false;
   set_pointers(plan, product);
   const auto status = cublaslt().matmul(cache_->handle, plan.description.get(), &product.alpha, product.b.raw(),
-                                        plan.first.get(), product.a.raw(), plan.second.get(), &product.beta, product.d.raw(),
-                                        plan.result.get(), product.d.raw(), plan.result.get(), &*plan.algorithm, workspace,
-                                        kWorkspaceBytes, cache_->context.stream);
+                                        plan.first.get(), product.a.raw(), plan.second.get(), &product.beta,
+                                        product.d.raw(), plan.result.get(), product.d.raw(), plan.result.get(),
+                                        &*plan.algorithm, workspace, kWorkspaceBytes, cache_->context.stream);
   check_cublas(status, "product [" + std::to_string(product.m) + ", " + std::to_string(product.k) + "] x [" +
                            std::to_string(product.k) + ", " + std::to_string(product.n) + "]");
   return true;

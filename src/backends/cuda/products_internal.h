@@ -15,9 +15,9 @@ namespace lsd::backends::cuda {
 // What happens to a product before it is stored.
 enum class Epilogue : std::uint8_t {
   none,
-  bias,           // + bias[n]
-  gelu_bias,      // pre = product + bias, stored in aux; d = tanh gelu(pre)
-  gelu_slope,     // d = product * tanh gelu'(aux)
+  bias,        // + bias[n]
+  gelu_bias,   // pre = product + bias, stored in aux; d = tanh gelu(pre)
+  gelu_slope,  // d = product * tanh gelu'(aux)
 };
 
 // d[m, n] = alpha op(a) op(b) + beta d, row-major and dense. a is stored [m, k], or [k, m] when a_transposed; b is

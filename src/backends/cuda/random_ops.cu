@@ -10,8 +10,8 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kRowsPerBlock = 8;
 
-__device__ __forceinline__ void four_normals(RandomKey key, std::uint32_t block, std::uint64_t visit, std::uint32_t draw,
-                                             float* out) {
+__device__ __forceinline__ void four_normals(RandomKey key, std::uint32_t block, std::uint64_t visit,
+                                             std::uint32_t draw, float* out) {
   const PhiloxWords words = random_words(key, block, visit, draw);
 #pragma unroll
   for (int pair = 0; pair < 4; pair += 2) {
@@ -78,8 +78,8 @@ __global__ void noise_mix_kernel(NoiseArguments a, const Z* z, Out* noised, V* v
 }
 
 template <int N, class G, class Out>
-__global__ void noise_mix_backward_kernel(const G* grad, const float* row_time, const std::int32_t* row_sequence, Out* out,
-                                          std::int64_t rows, std::int64_t width) {
+__global__ void noise_mix_backward_kernel(const G* grad, const float* row_time, const std::int32_t* row_sequence,
+                                          Out* out, std::int64_t rows, std::int64_t width) {
   const std::int64_t row = std::int64_t{blockIdx.x} * kRowsPerBlock + threadIdx.y;
   if (row >= rows) return;
   const float cosine = row_sequence[row] < 0 ? 1.0F : cospif(0.5F * row_time[row]);
@@ -104,7 +104,9 @@ class CudaRandomOps : public RandomOps {
   CudaContext& context_;
 };
 
-unsigned row_blocks(std::int64_t rows) { return static_cast<unsigned>(ceil_div(rows, kRowsPerBlock)); }
+unsigned row_blocks(std::int64_t rows) {
+  return static_cast<unsigned>(ceil_div(rows, kRowsPerBlock));
+}
 
 void CudaRandomOps::launch(const UniformPerRow& op) {
   const auto rows = op.layout.rows();
@@ -168,6 +170,8 @@ void CudaRandomOps::launch(const NoiseMixBackward& op) {
 
 }  // namespace
 
-std::unique_ptr<RandomOps> make_random_ops(CudaContext& context) { return std::make_unique<CudaRandomOps>(context); }
+std::unique_ptr<RandomOps> make_random_ops(CudaContext& context) {
+  return std::make_unique<CudaRandomOps>(context);
+}
 
 }  // namespace lsd::backends::cuda

@@ -20,8 +20,8 @@ __global__ void add_counts_kernel(const std::int32_t* partial, std::int64_t bloc
 }
 
 // out[g, c] = sum over blocks / count[g]; 0 for an empty group.
-__global__ void mean_of_partials_kernel(const float* partial, std::int64_t blocks, std::int64_t groups, std::int64_t width,
-                                        const float* count, float* out) {
+__global__ void mean_of_partials_kernel(const float* partial, std::int64_t blocks, std::int64_t groups,
+                                        std::int64_t width, const float* count, float* out) {
   const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x, stride = groups * width;
   if (i >= stride) return;
   float sum = 0.0F;
@@ -222,8 +222,7 @@ void CudaReduceOps::launch(const MomentGradient& op) {
                                     .width = width,
                                     .weight = op.weight};
   const auto blocks = static_cast<unsigned>(ceil_div(rows, kRowWarps));
-  visit_vector(width,
-               {op.grad_in.raw(), op.z.raw(), op.grad_z.raw(), op.mean.raw(), op.offset.raw(), op.slope.raw()},
+  visit_vector(width, {op.grad_in.raw(), op.z.raw(), op.grad_z.raw(), op.mean.raw(), op.offset.raw(), op.slope.raw()},
                [&]<int N>(IntTag<N>) {
                  visit_type(op.z.dtype(), [&]<class Z>(TypeTag<Z>) {
                    visit_type(op.grad_in.dtype(), [&]<class G>(TypeTag<G>) {
@@ -259,6 +258,8 @@ void CudaReduceOps::launch(const SequenceMean& op) {
 
 }  // namespace
 
-std::unique_ptr<ReduceOps> make_reduce_ops(CudaContext& context) { return std::make_unique<CudaReduceOps>(context); }
+std::unique_ptr<ReduceOps> make_reduce_ops(CudaContext& context) {
+  return std::make_unique<CudaReduceOps>(context);
+}
 
 }  // namespace lsd::backends::cuda

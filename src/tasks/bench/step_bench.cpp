@@ -16,6 +16,7 @@
 #include "lsd/data/alphabet.h"
 #include "lsd/models/build_model.h"
 #include "lsd/train/training_run.h"
+#include "op_parts_internal.h"
 
 namespace lsd::tasks {
 namespace {
@@ -171,15 +172,16 @@ std::int64_t peak_resident_bytes() {
   return 0;
 }
 
-std::string report(const StepBenchConfig& config, const Backend& backend, const train::MemoryPlan& plan,
-                   std::int64_t tokens, double seconds) {
+std::string report(const StepBenchConfig& config, const Backend& backend, const train::MemoryPlan& plan, std::int64_t tokens,
+                   double seconds, const PartTimes& parts) {
   const auto resident = peak_resident_bytes();
   const auto rate = static_cast<double>(tokens) / seconds;
   if (!config.json)
-    return fmt::format("{} {} {} on {}: {} tokens in {:.2f} ms (median), {:.0f} tokens/s, {} planned, {} resident at most\n",
+    return fmt::format("{} {} {} on {}: {} tokens in {:.2f} ms (median), {:.0f} tokens/s, {} planned, {} resident at most\n{}",
                        config.work, config.model, config.activation, backend.description(), tokens, seconds * 1e3, rate,
-                       human_bytes(static_cast<double>(plan.total_bytes())), human_bytes(static_cast<double>(resident)));
-  const nlohmann::ordered_json line = {{"program", "lsd_bench"},
+                       human_bytes(static_cast<double>(plan.total_bytes())), human_bytes(static_cast<double>(resident)),
+                       sentence_of(parts));
+  nlohmann::ordered_json line = {{"program", "lsd_bench"},
                                        {"work", config.work},
                                        {"model", config.model},
                                        {"backend", backend.description()},
@@ -189,6 +191,7 @@ std::string report(const StepBenchConfig& config, const Backend& backend, const 
                                        {"tokens_per_s", std::round(rate)},
                                        {"planned_bytes", plan.total_bytes()},
                                        {"peak_resident_bytes", resident}};
+  for (const auto& [part, milliseconds] : parts) line["parts_ms"][part] = std::round(milliseconds * 1e3) / 1e3;
   return line.dump() + "\n";
 }
 
@@ -220,13 +223,14 @@ StepBenchResult step_bench(const StepBenchConfig& config, Runtime& runtime) {
                          plan.activation_bytes, diffusion ? &sampler : nullptr);
   auto batches = one_step(random_source(lengths), shape, config.work == "mlm");
   auto sums = trainer.new_sums();
-  const double seconds = median_seconds(config, [&] {
+  const auto step = [&] {
     if (config.work == "dump")
       trainer.evaluate(batches.micro_batches.front(), 1, std::nullopt, sums);
     else
       trainer.step(batches);
-  });
-  return {report(config, backend, plan, tokens, seconds)};
+  };
+  const double seconds = median_seconds(config, step);
+  return {report(config, backend, plan, tokens, seconds, config.parts ? time_parts(backend, step) : PartTimes{})};
 }
 
 }  // namespace lsd::tasks

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// The CUDA backend's kernels and its calls of cuBLASLt, on the host: every op against the reference. What only a GPU
+// can show is in tests/backends/gpu.
+#include "backends/agreement.h"
+#include "lsd/backends/cuda_device.h"
+#include "lsd/core/error.h"
+#include "support/expect_error.h"
+
+namespace lsd::testing {
+namespace {
+
+// Widths that can and cannot be read eight at a time; sequences that begin and end within blocks of 32 rows.
+std::vector<Parameter> small_parameters() {
+  const std::vector<CaseSizes> sizes{
+      {.label = "narrow", .lengths = {1, 31, 33, 2}, .dead_rows = 5, .width = 36, .heads = 3, .inner = 50},
+      {.label = "one_row", .lengths = {1}, .dead_rows = 0, .width = 4, .heads = 1, .inner = 3, .vocab = 5, .groups = 2},
+      {.label = "vectors", .lengths = {40, 1, 30}, .dead_rows = 1, .width = 264, .heads = 3, .inner = 72, .groups = 48},
+      {.label = "hundreds",
+       .lengths = std::vector<int>(60, 2),
+       .dead_rows = 0,
+       .width = 40,
+       .heads = 1,
+       .inner = 65,
+       .vocab = 48}};
+  std::vector<Parameter> out;
+  for (const auto& size : sizes)
+    for (const auto type : {DType::float32, DType::bfloat16}) out.push_back({size, type});
+  return out;
+}
+
+class CudaOnTheHost : public ::testing::TestWithParam<Parameter> {};
+
+TEST_P(CudaOnTheHost, EveryOpAgreesWithTheReference) {
+  expect_agreement(GetParam(), {{"emulated cuda, deterministic",
+                                 [] { return backends::make_cuda_backend({.deterministic = true}); }},
+                                {"emulated cuda", [] { return backends::make_cuda_backend({}); }}});
+}
+
+// Where no device is: shapes alone say what scratch a run needs.
+TEST_P(CudaOnTheHost, PlansTheScratchOfARunWithoutADevice) {
+  const auto planner = backends::make_cuda_backend({.plan_only = true}), device = backends::make_cuda_backend({});
+  EXPECT_FALSE(backends::cuda_device_of(*planner).present());
+  EXPECT_TRUE(backends::cuda_device_of(*device).present());
+  for (const auto& op_case : op_cases(GetParam().sizes)) {
+    if (op_case.name.starts_with("Attention") || op_case.name.starts_with("Multivariate"))
+      continue;  // these run to prepare
+    Operands planned(*planner, GetParam().type, 1), real(*device, GetParam().type, 1);
+    op_case.make(planned)();
+    device->set_planning(true);
+    op_case.make(real)();
+    device->set_planning(false);
+    EXPECT_EQ(planner->planned_scratch_bytes(), device->planned_scratch_bytes()) << op_case.name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(SmallSizes, CudaOnTheHost, ::testing::ValuesIn(small_parameters()), text_of);
+
+TEST(CudaOnTheHost, TellsOfATokenOutsideTheTable) {
+  const auto backend = backends::make_cuda_backend({});
+  Operands operands(*backend, DType::float32, 1);
+  const EmbeddingForward op{.tokens = operands.values("tokens", std::vector<std::int32_t>{0, -3}),
+                            .table = operands.normal("table", DType::float32, {3, 8}),
+                            .y = operands.output("y", DType::float32, {2, 8})};
+  backend->pointwise().run(op);
+  expect_error<InternalError>([&] { backend->synchronize(); }, {"token -3", "embedding table"});
+  backend->synchronize();
+}
+
+TEST(CudaOnTheHost, TellsOfACovarianceThatIsNotPositiveDefinite) {
+  const auto backend = backends::make_cuda_backend({});
+  Operands operands(*backend, DType::float32, 1);
+  const MultivariateKl op{.z = operands.normal("z", DType::float32, {3, 40}),  // three rows span three dimensions
+                          .row_group = operands.values("row_group", std::vector<std::int32_t>{0, 0, 0}),
+                          .count = operands.values("count", std::vector<float>{3.0F}),
+                          .mean = operands.normal("mean", DType::float32, {1, 40}, 0.0),
+                          .loss = operands.updated("loss", DType::float32, {1}),
+                          .shrinkage = 0.0F};
+  expect_error<SystemError>([&] { plan_and_run(*backend, [&] { backend->reduce().run(op); }); },
+                            {"not positive definite", "shrinkage"});
+}
+
+TEST(CudaOnTheHost, RefusesADeviceThatIsNotThere) {
+  expect_error<UserError>([] { backends::make_cuda_backend({.device = 3}); }, {"GPU 3", "sees 1"});
+}
+
+}  // namespace
+}  // namespace lsd::testing
