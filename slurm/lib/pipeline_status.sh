@@ -34,7 +34,7 @@ stages_on_disk() {
   } | awk '!seen[$0]++'
 }
 
-# "150/500000" for training, "12/40 units" for a probe sweep.
+# "150/500000" for training, "12/40 units" for a probe sweep, "24 files" for shards and dumps.
 progress_of() { # stage
   local folder steps step want
   folder=$(stage_folder "$1")
@@ -46,7 +46,8 @@ progress_of() { # stage
     want=$(wc -l <"$run_folder/jobs/$1.list")
     echo "$(find "$folder" -mindepth 2 -maxdepth 2 -name DONE 2>/dev/null | wc -l)/$want units"
   else
-    echo -
+    want=$(find "$folder" -maxdepth 2 -name '*.h5' ! -name '*.partial*' 2>/dev/null | wc -l)
+    if [[ $want == 0 ]]; then echo -; else echo "$want files"; fi
   fi
 }
 

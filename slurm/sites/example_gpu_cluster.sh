@@ -24,6 +24,9 @@ LSD_LAUNCHER=${LSD_LAUNCHER:-srun}
 LSD_SRUN_MPI=${LSD_SRUN_MPI:-pmix}
 LSD_LAUNCH_OPTIONS=(--cpu-bind=cores)
 
+# What one rank sustains, in 10^12 operations/s: each training then tells its time ahead (docs/running_on_slurm.md).
+# export LSD_TFLOPS=400
+
 # Data and runs, on a file system that all nodes see.
 LSD_RUNS=${LSD_RUNS:-/scratch/$USER/lsd_runs}
 LSD_FASTA=${LSD_FASTA:-/scratch/$USER/uniref50.fasta.gz}

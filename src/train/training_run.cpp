@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "lsd/core/fault_point.h"
+#include "lsd/train/run_estimate.h"
 #include "training_loop_internal.h"
 
 namespace lsd::train {
@@ -46,6 +47,18 @@ std::vector<float> initial_weights(const TrainingJob& job, const nn::ParameterSt
   job.log.info("weights from " + checkpoint.path.string());
   return with_context("while taking weights for run.init_from",
                       [&] { return read_trained_weights(checkpoint, store); });
+}
+
+RunEstimate estimate_of(const TrainingJob& job, const MemoryPlan& plan, std::int64_t step) {
+  const auto frozen_bytes = static_cast<std::int64_t>(plan.frozen_bytes);
+  return {.parameters = plan.num_parameters,
+          .frozen_parameters = frozen_bytes / static_cast<std::int64_t>(size_of(dtype_from_name(job.compute.activation))),
+          .steps_left = job.training.steps - step,
+          .tokens_per_step = job.training.capacity * job.training.micro_batches,
+          .ranks = job.world.ranks.size(),
+          .checkpoints_kept = job.checkpoint.keep_last,
+          .ema = job.ema,
+          .memory_bytes = plan.total_bytes()};
 }
 
 }  // namespace
@@ -130,6 +143,7 @@ bool run_training(TrainingJob job) {
     fault_point("train.resumed");
     job.log.info(fmt::format("{} parameters, {} in one step on {}", human_count(static_cast<double>(plan.num_parameters)),
                              human_bytes(static_cast<double>(plan.total_bytes())), backend.description()));
+    job.log.info(estimate_of(job, plan, trainer.state().step).text(expected_tflops()));
     return TrainingLoop(job, trainer, folder, begin_anew).run();
   });
 }

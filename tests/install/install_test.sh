@@ -34,5 +34,5 @@ check "a pipeline from the moved tree, by hand with mpirun" 0 $code
 check "its runs are where it was called" yes "$([[ -e $work/home/runs/small/diffusion_nm/DONE ]] && echo yes)"
 check_has "two ranks" "2 rank(s)" "$work/run.log"
 "$work/moved/share/lsd/slurm/pipeline.sh" --status small >"$work/status" 2>&1
-check "--status from the moved tree" 4 "$(grep -c ' done ' "$work/status")"
+check "--status from the moved tree" 4 "$(grep -c " done " "$work/status")"
 finish_checks
