@@ -36,7 +36,7 @@ signals_told() { [[ $(grep -c 'signal USR1: telling the program' "$(log_of "$1")
 test_requeue() {
   local id
   borrow_shards requeued
-  id=$(LSD_FAULT=$(hold_at 35) submit_training requeued)
+  id=$(LSD_FAULT=$(hold_at 45) submit_training requeued)
   wait_held requeued 2
   scontrol requeue "$id"
   wait_until 200 restarted "$id" 1
@@ -50,7 +50,7 @@ test_requeue() {
 test_rank_killed() {
   local id
   borrow_shards killed
-  id=$(LSD_FAULT=$(hold_at 35) submit_training killed)
+  id=$(LSD_FAULT=$(hold_at 45) submit_training killed)
   wait_held killed 2
   kill -KILL "${held[1]}"
   go_on

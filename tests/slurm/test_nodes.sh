@@ -13,7 +13,7 @@ test_nodes() {
   wait_held cut 2
   old=("${held[@]}")
   island=$(nodes_of "$cut")
-  lost=$(LSD_FAULT=$(hold_at 35) submit_training lost --exclude="$island")
+  lost=$(LSD_FAULT=$(hold_at 45) submit_training lost --exclude="$island")
   wait_held lost 2
   victim=$(nodes_of "$lost" | tail -n 1)
   tests/slurm/cluster.sh cut "$island"

@@ -74,7 +74,7 @@ test_failure() {
 test_cancel() {
   local steps="/^train/s/--training.steps=20/--backend=reference --training.steps=60 --training.log_every=2 --checkpoint.every_steps=10/"
   borrow_shards cancelled
-  LSD_FAULT=$(hold_at 35) mini_pipeline cancelled "$steps"
+  LSD_FAULT=$(hold_at 45) mini_pipeline cancelled "$steps"
   wait_held cancelled 2
   slurm/pipeline.sh --status cancelled >"$out" 2>&1
   check "status: it runs, with its progress" yes "$(grep -qE '^train_nm +[0-9]+ +running, running +[0-9]+/60 +[0-9:]+ +[0-9]+$' "$out" && echo yes)"
