@@ -34,7 +34,7 @@ stages_on_disk() {
   } | awk '!seen[$0]++'
 }
 
-# "150/500000" for training, "12/40 units" for a probe sweep, "24 files" for shards and dumps.
+# "150/500000" for training, "12/40 units" for a probe sweep, "24 file(s)" for shards and dumps.
 progress_of() { # stage
   local folder steps step want
   folder=$(stage_folder "$1")
@@ -47,7 +47,7 @@ progress_of() { # stage
     echo "$(find "$folder" -mindepth 2 -maxdepth 2 -name DONE 2>/dev/null | wc -l)/$want units"
   else
     want=$(find "$folder" -maxdepth 2 -name '*.h5' ! -name '*.partial*' 2>/dev/null | wc -l)
-    if [[ $want == 0 ]]; then echo -; else echo "$want files"; fi
+    if [[ $want == 0 ]]; then echo -; else echo "$want file(s)"; fi
   fi
 }
 
