@@ -40,7 +40,16 @@ inline const std::vector<CaseSizes>& awkward_sizes() {
 struct BackendKind {
   std::string name;
   std::function<std::unique_ptr<Backend>()> make;
+  bool tensor_cores = false;  // its attention multiplies rounded q, k, probabilities and their gradients
 };
+
+// The largest norm ratio to the reference, which rounds a result alone, to at most 2^-9 of a value in bfloat16. On
+// tensor cores what attention multiplies is rounded before: rotated q and k, then probabilities or their gradients,
+// then the result (docs/decisions/0002-attention-on-the-gpu.md); the float32 log_sum_exp sees the first of these.
+inline double allowed_ratio(DType result, bool rounded_attention) {
+  if (rounded_attention) return result == DType::bfloat16 ? 8e-3 : 4e-3;
+  return result == DType::bfloat16 ? 4e-3 : 5e-6;
+}
 
 // Relative error of the whole tensor, as a ratio of Euclidean norms. `before`: what an updated tensor held. Adding
 // rounds in proportion to what is added, so when the two cancel, what is left is no measure of the rounding.
@@ -56,15 +65,14 @@ inline double norm_ratio(const std::vector<float>& actual, const std::vector<flo
   return std::sqrt(difference) / std::max(std::sqrt(total), 1e-20);
 }
 
-inline void expect_same(const Operands::Result& actual, const Operands::Result& expected, const std::string& operand) {
+inline void expect_same(const Operands::Result& actual, const Operands::Result& expected, const std::string& operand,
+                        bool rounded_attention = false) {
   ASSERT_EQ(actual.type, expected.type) << operand;
   if (expected.type == DType::int32 || operand.starts_with("bits_")) {
     EXPECT_EQ(actual.bytes, expected.bytes) << operand << " must agree to the bit";
     return;
   }
-  // One rounding to bfloat16 is at most 2^-9 of a value; both sides make it, on values that differ in float32's last
-  // bits.
-  const double allowed = expected.type == DType::bfloat16 ? 4e-3 : 5e-6;
+  const double allowed = allowed_ratio(expected.type, rounded_attention);
   const auto ratio =
       norm_ratio(to_floats(actual.bytes, actual.type), to_floats(expected.bytes, expected.type), expected.before);
   EXPECT_LE(ratio, allowed) << operand;
@@ -96,7 +104,10 @@ inline void expect_agreement(const Parameter& parameter, const std::vector<Backe
       Operands actual(*built[i], parameter.type, seed);
       plan_and_run(*built[i], op_case.make(actual));
       const auto actual_results = actual.results();
-      for (const auto& [name, result] : expected_results) expect_same(actual_results.at(name), result, name);
+      const bool rounded_attention =
+          others[i].tensor_cores && parameter.type == DType::bfloat16 && op_case.name.starts_with("Attention");
+      for (const auto& [name, result] : expected_results)
+        expect_same(actual_results.at(name), result, name, rounded_attention);
     }
   }
 }
