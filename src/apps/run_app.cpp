@@ -62,6 +62,7 @@ Compute make_compute(const AppInfo& info, const CommandLine& line, dist::HostCom
         line.collectives, *compute.backend, ranks,
         {.gpu = gpu.bus_id,
          .deterministic = line.deterministic,
+         .deadline = std::chrono::seconds(line.collective_timeout),
          .allocate_on_host = gpu.present() ? backends::allocate_page_locked : dist::HostAllocator()});
   });
   return compute;
@@ -95,6 +96,7 @@ int exit_code_of(tasks::Outcome outcome) {
 int run_task(const AppInfo& info, const CommandLine& line, dist::HostCommunicator& ranks,
              const std::function<tasks::Outcome(tasks::Runtime&)>& task) {
   const Log log({.quiet = line.quiet, .root = ranks.is_root(), .rank = ranks.rank(), .ranks = ranks.size()});
+  ranks.set_deadline(std::chrono::seconds(line.collective_timeout));  // of its duplicates too
   const Compute compute = make_compute(info, line, ranks);
   StopSignal stop;
   stop.install();

@@ -37,6 +37,9 @@ constexpr RunOption kRunOptions[] = {
      "what adds gradients over ranks: nccl (between GPUs, one rank each), staged (through host memory; ranks may share a "
      "GPU) or auto (nccl on the cuda backend where NCCL is found, else staged) (default auto)",
      true},
+    {"collective-timeout", "SECONDS",
+     "longest wait for the other ranks, after which the job ends and names who is missing (default 1800; 1 to 604800)",
+     false},
     {"deterministic", nullptr, "the same bits on every run, at some cost of speed (GPU; the CPU always is)", true},
 };
 
@@ -91,6 +94,8 @@ bool store_run_option(CommandLine& line, const std::string& name, const std::str
     line.config_files.emplace_back(text);
   } else if (name == "backend") {
     line.backend = text;
+  } else if (name == "collective-timeout") {
+    line.collective_timeout = parse_integer(text, name, 1, 604800);
   } else if (name == "collectives") {
     line.collectives = text;
   } else if (name == "threads") {

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <limits>
 
@@ -127,6 +128,7 @@ void Trainer::run_micro_batch(data::StepBatches& batches, std::size_t index) {
 }
 
 void Trainer::run_backward(data::StepBatches& batches) {
+  const auto begin = std::chrono::steady_clock::now();
   auto& backend = world_.backend;
   const auto gradients = model_.parameters().grad_block();
   backend.pointwise().run(Fill{.y = gradients});
@@ -138,6 +140,7 @@ void Trainer::run_backward(data::StepBatches& batches) {
   shares_.resize(batches.micro_batches.size());
   sequence_losses_.resize(batches.micro_batches.size());
   for (std::size_t index = 0; index < batches.micro_batches.size(); ++index) run_micro_batch(batches, index);
+  busy_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   sync_.finish();
   optimizer_.add_squared_norm(squared_norm_);
 }

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "lsd/core/error.h"
@@ -53,6 +54,7 @@ TrainingLoop::TrainingLoop(const TrainingJob& job, Trainer& trainer, RunFolder& 
       trainer_(trainer),
       folder_(folder),
       begin_anew_(std::move(begin_anew)),
+      heartbeat_(folder.attempt_folder(), job.world.ranks.rank()),
       saver_(folder.writer(), job.checkpoint.in_background),
       last_log_(Clock::now()),
       last_checkpoint_(Clock::now()),
@@ -86,11 +88,24 @@ void TrainingLoop::start_loader() {
   loader_ = std::make_unique<data::BatchLoader>(job_.train, loader_options(job_, trainer_.state()));
 }
 
+// A rank that waited in vain says whom it waited for.
 bool TrainingLoop::run() {
+  try {
+    return run_steps();
+  } catch (Error& error) {
+    const auto& ranks = job_.world.ranks;
+    if (error.kind() == ErrorKind::system && ranks.size() > 1)
+      error.add_context(who_is_missing(folder_.attempt_folder(), ranks.size(), ranks.rank()));
+    throw;
+  }
+}
+
+bool TrainingLoop::run_steps() {
   start_loader();
   Progress progress(job_.log, "training", job_.training.steps, "step", trainer_.state().step);
   const auto& state = trainer_.state();
   while (state.step < job_.training.steps) {
+    heartbeat_.note(state.step + 1, "step");
     auto batches = loader_->next();
     check(batches.has_value(), "the data never end");
     const auto report = with_context(fmt::format("in training step {}", state.step + 1),
@@ -130,6 +145,23 @@ TrainingLoop::Next TrainingLoop::after_step(const StepReport& report, bool last)
   return next;
 }
 
+// Which rank computes slowest since the last line, next to the median: the others wait for it in every step.
+void TrainingLoop::note_ranks(Json& line) {
+  auto& ranks = job_.world.ranks;
+  const double mine = trainer_.take_busy_seconds();
+  if (ranks.size() == 1) return;
+  std::vector<std::pair<double, int>> busy;
+  for (const auto& bytes : ranks.all_gather(std::as_bytes(std::span(&mine, 1)))) {
+    double value = 0.0;
+    std::memcpy(&value, bytes.data(), sizeof(value));
+    busy.emplace_back(value, static_cast<int>(busy.size()));
+  }
+  std::sort(busy.begin(), busy.end());
+  line["busy_seconds_median"] = busy[(busy.size() - 1) / 2].first;
+  line["busy_seconds_slowest"] = busy.back().first;
+  line["slowest_rank_by_busy_seconds"] = busy.back().second;
+}
+
 void TrainingLoop::log_step(const StepReport& report) {
   const auto values = trainer_.metrics().reduced(job_.world.ranks);
   const auto& state = trainer_.state();
@@ -143,6 +175,7 @@ void TrainingLoop::log_step(const StepReport& report) {
   line["rollbacks"] = state.rollbacks;
   line["tokens"] = state.tokens_seen;
   line["tokens_per_second"] = static_cast<double>(state.tokens_seen - tokens_at_last_log_) / std::max(elapsed, 1e-9);
+  note_ranks(line);
   folder_.append_metrics(line.dump());
   fault_point("train.metrics_written");
   last_note_ = note_of(values, 3);
@@ -154,6 +187,7 @@ void TrainingLoop::log_step(const StepReport& report) {
 void TrainingLoop::log_validation() {
   if (job_.validation.every_steps == 0 || !job_.valid || job_.valid->size() == 0) return;
   const auto begin = Clock::now();
+  heartbeat_.note(trainer_.state().step, "validation");
   const auto values = validate(trainer_, validation_);
   Json line = {{"kind", "validation"}, {"step", trainer_.state().step}};
   for (const auto& [name, value] : values) line[name] = value;
@@ -166,6 +200,7 @@ void TrainingLoop::log_validation() {
 void TrainingLoop::checkpoint() {
   if (step_at_last_checkpoint_ == trainer_.state().step) return;
   const auto begin = Clock::now();
+  heartbeat_.note(trainer_.state().step, "checkpoint");
   saver_.save(trainer_, job_.identity, first_recent_skip());
   step_at_last_checkpoint_ = trainer_.state().step;
   last_checkpoint_ = Clock::now();

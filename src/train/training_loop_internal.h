@@ -5,10 +5,12 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 
 #include "checkpoint_saver_internal.h"
+#include "heartbeat_internal.h"
 #include "lsd/core/run_dir.h"
 #include "lsd/train/training_run.h"
 #include "lsd/train/validation.h"
@@ -29,6 +31,7 @@ class RunFolder {
   void start_from(std::int64_t step);
   // The run has gone back to `step`: later checkpoints and metric lines are of a course that it has left.
   void forget_after(std::int64_t step);
+  std::filesystem::path attempt_folder() const { return attempt_->folder(); }
   io::CheckpointWriter* writer() { return writer_ ? &*writer_ : nullptr; }
   void append_metrics(const std::string& line);
   // Runs `body` and notes DONE or STOPPED behind it; run_app notes FAILED.
@@ -62,6 +65,8 @@ class TrainingLoop {
   std::optional<std::int64_t> first_recent_skip() const;
   bool roll_back_if_needed();
   void roll_back(std::int64_t before_step);
+  void note_ranks(nlohmann::ordered_json& line);
+  bool run_steps();
   void log_step(const StepReport& report);
   void log_validation();
   void checkpoint();
@@ -74,6 +79,7 @@ class TrainingLoop {
   std::function<void()> begin_anew_;
   ValidationOptions validation_;
   std::unique_ptr<data::BatchLoader> loader_;
+  Heartbeat heartbeat_;
   CheckpointSaver saver_;
   Clock::time_point last_log_, last_checkpoint_;
   std::int64_t tokens_at_last_log_, step_at_last_checkpoint_;

@@ -29,7 +29,9 @@ std::vector<nlohmann::json> metric_lines(const std::filesystem::path& folder) {
   std::ifstream file(folder / "metrics.jsonl");
   for (std::string line; std::getline(file, line);) {
     lines.push_back(nlohmann::json::parse(line));
-    lines.back().erase("tokens_per_second");
+    for (const auto* key :
+         {"tokens_per_second", "busy_seconds_median", "busy_seconds_slowest", "slowest_rank_by_busy_seconds"})
+      lines.back().erase(key);
   }
   return lines;
 }

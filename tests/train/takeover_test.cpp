@@ -24,9 +24,11 @@ std::function<void(const data::HostBatch&, bool)> before_step(std::int64_t step,
   };
 }
 
+// Beside the attempts' own folders, where each goes on telling what it is at.
 std::vector<std::string> names_under(const fs::path& folder) {
   std::vector<std::string> names;
-  for (const auto& entry : fs::recursive_directory_iterator(folder)) names.push_back(entry.path().string());
+  for (const auto& entry : fs::recursive_directory_iterator(folder))
+    if (const auto name = entry.path().string(); name.find("/attempts/") == std::string::npos) names.push_back(name);
   std::sort(names.begin(), names.end());
   return names;
 }

@@ -80,7 +80,9 @@ inline std::vector<std::string> metrics(const std::filesystem::path& folder) {
   std::ifstream file(folder / "metrics.jsonl");
   for (std::string line; std::getline(file, line);) {
     auto record = nlohmann::ordered_json::parse(line);
-    record.erase("tokens_per_second");
+    for (const auto* key :
+         {"tokens_per_second", "busy_seconds_median", "busy_seconds_slowest", "slowest_rank_by_busy_seconds"})
+      record.erase(key);
     lines.push_back(record.dump());
   }
   return lines;

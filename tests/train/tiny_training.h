@@ -32,6 +32,21 @@ inline std::shared_ptr<const data::SequenceSource> tiny_source(std::int64_t reco
   return data::make_memory_source(std::move(sequences));
 }
 
+// Records of one length, so that micro-batches of twice the capacity hold just what two of them do.
+inline std::shared_ptr<const data::SequenceSource> even_source(std::int64_t records, std::size_t residues) {
+  std::vector<std::vector<std::uint8_t>> sequences;
+  const auto key = random_key(6, RandomStream::sample);
+  for (std::int64_t record = 0; record < records; ++record) {
+    std::vector<std::uint8_t> sequence(residues);
+    for (std::size_t i = 0; i < residues; ++i)
+      sequence[i] = static_cast<std::uint8_t>(
+          data::kFirstAminoAcid +
+          bounded_from_word(random_word(key, static_cast<std::uint32_t>(i), static_cast<std::uint64_t>(record)), 20));
+    sequences.push_back(std::move(sequence));
+  }
+  return data::make_memory_source(std::move(sequences));
+}
+
 inline models::AutoencoderConfig tiny_autoencoder(const std::string& variant) {
   models::AutoencoderConfig config;
   config.variant = variant;
@@ -52,6 +67,7 @@ struct TinyRun {
   double lambda = 1.0;
   std::int64_t max_steps_of_schedule = 1000;
   train::GuardOptions guard = {.loss_z = 0.0, .gradient_z = 0.0};  // spikes are part of a fast course; not so NaNs
+  std::size_t residues = 0;  // of every record; 0: they differ
   // Wraps a rank's model (to inject faults).
   std::function<std::unique_ptr<models::Model>(std::unique_ptr<models::Model>, int rank)> wrap = {};
 };
@@ -106,7 +122,7 @@ inline TinyResult train_tiny_rank(const TinyRun& run, dist::HostCommunicator& ra
   options.guard = run.guard;
   options.bucket_elements = run.bucket_elements;
   train::Trainer trainer({ranks, *collectives, *backend}, *model, optimizer, shape, options, plan.activation_bytes);
-  data::BatchLoader loader(tiny_source(run.records), tiny_loader(run, ranks.rank(), ranks.size()));
+  data::BatchLoader loader(run.residues > 0 ? even_source(run.records, run.residues) : tiny_source(run.records), tiny_loader(run, ranks.rank(), ranks.size()));
   TinyResult result;
   while (trainer.state().step < run.steps) {
     auto step = loader.next();

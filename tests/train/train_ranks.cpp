@@ -14,7 +14,7 @@ namespace {
 TEST(TrainRanks, LossesOverMpiEqualThoseOfOneRank) {
   const auto ranks = dist::make_mpi_communicator();
   const auto alone_communicator = dist::make_single_communicator();
-  for (const std::string variant : {"nm", "mlm"}) {
+  for (const std::string variant : {"nm", "tn", "mlm"}) {
     testing::TinyRun run;
     run.variant = variant;
     run.steps = 12;

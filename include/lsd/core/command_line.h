@@ -20,6 +20,7 @@ struct CommandLine {
   bool version = false;
   bool print_config = false;
   bool quiet = false;
+  std::int64_t collective_timeout = 1800;  // seconds
   // Only programs that compute have these.
   std::string backend = "auto";
   std::int64_t threads = 0;  // 0: this rank's share of the cores

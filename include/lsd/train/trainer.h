@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "lsd/data/batch_loader.h"
@@ -105,6 +106,9 @@ class Trainer {
   OptimizerState& optimizer() { return optimizer_; }
   ImportanceSampler* sampler() { return sampler_; }
   StepGuard& guard() { return guard_; }
+  // Time in forward and backward passes since the last call, without the waits for other ranks at their end: of the host,
+  // so of CPU backends only.
+  double take_busy_seconds() { return std::exchange(busy_seconds_, 0.0); }
   const World& world() const { return world_; }
   const GradientSync& gradient_sync() const { return sync_; }
 
@@ -138,6 +142,7 @@ class Trainer {
   Arena arena_;
   MetricSums metrics_;
   TrainerState state_;
+  double busy_seconds_ = 0.0;
   std::vector<float> host_slots_, shares_;
   std::vector<std::vector<float>> sequence_losses_;  // per micro-batch of the step
 };

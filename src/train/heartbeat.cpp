@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <tuple>
+#include <vector>
+
+#include "heartbeat_internal.h"
+
+namespace fs = std::filesystem;
+
+namespace lsd::train {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+fs::path file_of(const fs::path& folder, int rank) { return folder / fmt::format("rank-{:05}.json", rank); }
+
+std::int64_t seconds_since_1970() {
+  return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  ::gethostname(name.data(), name.size() - 1);
+  return name.data();
+}
+
+struct Beat {
+  std::int64_t step = 0, time = 0;
+  int rank = 0;
+  std::string text;
+};
+
+Beat beat_of(const fs::path& folder, int rank) {
+  std::ifstream stream(file_of(folder, rank));
+  const auto json = Json::parse(stream, nullptr, false);
+  if (!json.is_object()) return {.rank = rank, .text = fmt::format("rank {} (it has told nothing)", rank)};
+  const auto step = json.value("step", std::int64_t{0}), time = json.value("time", std::int64_t{0});
+  return {step, time, rank,
+          fmt::format("rank {} on {} (pid {}), last heard of in step {} ({}), {} s ago", rank, json.value("host", "?"),
+                      json.value("pid", std::int64_t{0}), step, json.value("phase", "?"), seconds_since_1970() - time)};
+}
+
+}  // namespace
+
+Heartbeat::Heartbeat(fs::path folder, int rank, std::chrono::milliseconds every)
+    : file_(file_of(folder, rank)), rank_(rank) {
+  write();
+  thread_ = std::thread([this, every] { run(every); });
+}
+
+Heartbeat::~Heartbeat() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  thread_.join();
+}
+
+void Heartbeat::run(std::chrono::milliseconds every) {
+  std::unique_lock lock(mutex_);
+  while (!wake_.wait_for(lock, every, [this] { return stopping_; })) write();
+}
+
+void Heartbeat::write() const {
+  const Json json = {{"rank", rank_},
+                     {"host", host_name()},
+                     {"pid", static_cast<std::int64_t>(::getpid())},
+                     {"step", step_.load(std::memory_order_relaxed)},
+                     {"phase", phase_.load(std::memory_order_relaxed)},
+                     {"time", seconds_since_1970()}};
+  auto aside = file_;
+  aside += ".new";
+  std::ofstream(aside) << json.dump() << '\n';
+  std::error_code ignored;
+  fs::rename(aside, file_, ignored);
+}
+
+std::string who_is_missing(const fs::path& folder, int ranks, int rank) {
+  std::vector<Beat> beats;
+  for (int other = 0; other < ranks; ++other)
+    if (other != rank) beats.push_back(beat_of(folder, other));
+  std::sort(beats.begin(), beats.end(),
+            [](const Beat& a, const Beat& b) { return std::tie(a.time, a.step, a.rank) < std::tie(b.time, b.step, b.rank); });
+  if (beats.empty()) return {};
+  std::string text = "longest silent: " + beats[0].text;
+  const auto behind = std::min_element(beats.begin(), beats.end(), [](const Beat& a, const Beat& b) { return a.step < b.step; });
+  if (behind->rank != beats[0].rank && behind->step < beats[0].step) text += "; furthest behind: " + behind->text;
+  return text;
+}
+
+}  // namespace lsd::train
