@@ -40,13 +40,29 @@ TrainerOptions trainer_options(const TrainingJob& job) {
           .prepare = job.prepare};
 }
 
+// What the arrays' shapes do not show: the same weights under other heads are another function, under another GELU nearly
+// the same one.
+void check_hidden_options(const TrainingJob& job, const io::Checkpoint& checkpoint) {
+  const auto differs = [&](const char* key) {
+    const auto ours = job.identity.settings.find(key), theirs = checkpoint.state.config.find(key);
+    if (ours == job.identity.settings.end() || theirs == checkpoint.state.config.end()) return std::string();
+    if (ours->second == theirs->second) return std::string();
+    return fmt::format("{} is {} here and {} where the weights come from", key, ours->second, theirs->second);
+  };
+  if (const auto heads = differs("model.heads"); !heads.empty()) throw UserError(heads + ": set it to the same");
+  if (const auto gelu = differs("model.gelu"); !gelu.empty()) job.log.warn(gelu);
+}
+
 // Weights to begin with: another run's, or a pure function of seed and parameter names.
 std::vector<float> initial_weights(const TrainingJob& job, const nn::ParameterStore& store) {
   if (job.run.init_from.empty()) return store.initial_values(static_cast<std::uint32_t>(job.run.seed));
   const auto checkpoint = io::open_checkpoint_at(job.run.init_from);
   job.log.info("weights from " + checkpoint.path.string());
-  return with_context("while taking weights for run.init_from",
-                      [&] { return read_trained_weights(checkpoint, store); });
+  return with_context("while taking weights for run.init_from", [&] {
+    auto weights = read_trained_weights(checkpoint, store);
+    check_hidden_options(job, checkpoint);
+    return weights;
+  });
 }
 
 RunEstimate estimate_of(const TrainingJob& job, const MemoryPlan& plan, std::int64_t step) {
