@@ -6,7 +6,11 @@
 namespace lsd::models {
 
 nn::StackShape encoder_shape(const AutoencoderConfig& config) {
-  return {.width = config.width, .heads = config.heads, .layers = config.encoder_layers, .gelu = config.gelu_kind()};
+  return {.width = config.width,
+          .heads = config.heads,
+          .layers = config.encoder_layers,
+          .gelu = config.gelu_kind(),
+          .rotary = {.float16 = config.float16_rotary}};
 }
 
 nn::StackShape decoder_shape(const AutoencoderConfig& config) {

@@ -4,11 +4,12 @@
 namespace lsd::nn {
 
 Attention::Attention(ParameterStore& store, const std::string& name, std::int64_t width, std::int64_t heads,
-                     Init out_init)
+                     Init out_init, const Rotary& rotary)
     : qkv_(store, name + ".qkv", width, 3 * width, {.kind = Init::Kind::normal, .deviation = small_init(width)}),
       out_(store, name + ".out", width, width, out_init),
       width_(width),
-      heads_(heads) {}
+      heads_(heads),
+      rotary_(rotary) {}
 
 Attention::Saved Attention::allocate(StepContext& step, std::int64_t rows, bool for_backward) const {
   Saved saved;
@@ -25,7 +26,8 @@ void Attention::forward_mixed(StepContext& step, const PackedLayout& layout, Con
                                                 .layout = layout,
                                                 .out = saved.mixed,
                                                 .log_sum_exp = saved.log_sum_exp,
-                                                .heads = static_cast<int>(heads_)});
+                                                .heads = static_cast<int>(heads_),
+                                                .rotary = rotary_});
 }
 
 void Attention::forward(StepContext& step, const PackedLayout& layout, ConstTensorView x, const Saved& saved,
@@ -47,7 +49,8 @@ void Attention::backward(StepContext& step, const PackedLayout& layout, ConstTen
                                                  .log_sum_exp = saved.log_sum_exp,
                                                  .layout = layout,
                                                  .grad_qkv = grad_qkv,
-                                                 .heads = static_cast<int>(heads_)});
+                                                 .heads = static_cast<int>(heads_),
+                                                 .rotary = rotary_});
   qkv_.backward_weight(step, grad_qkv, x);
   qkv_.backward_input(step, grad_qkv, grad_x);
 }

@@ -49,7 +49,7 @@ Keep keep_for(Recompute recompute) {
 TransformerBlock::TransformerBlock(ParameterStore& store, const std::string& name, const StackShape& shape)
     : width_(shape.width), adaptive_(shape.adaptive) {
   if (!adaptive_) norm1_ = LayerNorm(store, name + ".attention.norm", width_);
-  attention_ = Attention(store, name + ".attention", width_, shape.heads, residual_init(shape));
+  attention_ = Attention(store, name + ".attention", width_, shape.heads, residual_init(shape), shape.rotary);
   if (!adaptive_) norm2_ = LayerNorm(store, name + ".feed_forward.norm", width_);
   feed_forward_ = FeedForward(store, name + ".feed_forward", width_, shape.gelu, residual_init(shape));
   if (adaptive_) modulation_ = Linear(store, name + ".modulation", width_, kChunks * width_, {});

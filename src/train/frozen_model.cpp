@@ -41,7 +41,9 @@ FrozenEncoder::FrozenEncoder(Backend& backend, const std::filesystem::path& chec
   const auto opened = io::open_checkpoint_at(checkpoint);
   require_kind(opened, "model.variant", "an autoencoder");
   const auto& settings = opened.state.config;
-  model_ = models::build_autoencoder(config_from_settings<models::AutoencoderConfig>(settings, "model."));
+  auto config = config_from_settings<models::AutoencoderConfig>(settings, "model.");
+  config.float16_rotary = setting_or(settings, kRotaryFrequencies, "exact") == "float16";
+  model_ = models::build_autoencoder(config);
   model_->parameters().allocate(backend, activation, false);
   const auto weights = read_trained_weights(opened, model_->parameters());
   models::set_parameters(*model_, backend, weights);
@@ -49,6 +51,8 @@ FrozenEncoder::FrozenEncoder(Backend& backend, const std::filesystem::path& chec
       model_->config().variant == "mlm" && setting_or(settings, "masking.token_dropout", "false") == "true";
   residual_ = dtype_from_name(setting_or(settings, "compute.residual", "float32"));
   fingerprint_ = checksum_hex(opened.model().checksum());
+  // The same weights give other embeddings.
+  if (config.float16_rotary) fingerprint_ = checksum_hex(checksum64(fingerprint_ + kRotaryFrequencies));
 }
 
 std::size_t FrozenEncoder::bytes() const {

@@ -86,6 +86,7 @@ struct Case {
   std::vector<int> lengths;
   int head_width, heads, dead_rows;
   double deviation = 1.0;  // of q, k and v
+  Rotary rotary = {};
 };
 
 void PrintTo(const Case& value, std::ostream* out) {
@@ -108,8 +109,8 @@ Outputs run_both(const Case& c, DType type, RunForward&& forward, RunBackward&& 
   const auto out = o.output("out", type, {rows, width});
   const auto log_sum_exp = o.output("log_sum_exp", DType::float32, {c.heads, rows});
   const auto grad_qkv = o.output("grad_qkv", type, {rows, 3 * width});
-  forward(*memory, AttentionForward{qkv, layout, out, log_sum_exp, c.heads});
-  backward(*memory, AttentionBackward{grad_out, qkv, out, log_sum_exp, layout, grad_qkv, c.heads});
+  forward(*memory, AttentionForward{qkv, layout, out, log_sum_exp, c.heads, c.rotary});
+  backward(*memory, AttentionBackward{grad_out, qkv, out, log_sum_exp, layout, grad_qkv, c.heads, c.rotary});
   const auto results = o.results();
   const auto floats = [&](const char* name) { return to_floats(results.at(name).bytes, results.at(name).type); };
   return {floats("out"), floats("log_sum_exp"), floats("grad_qkv")};
@@ -168,6 +169,7 @@ std::vector<Case> cases() {
   for (const int head_width : {2, 12, 44, 90}) out.push_back({"odd_widths", {65, 3}, head_width, 2, 1});
   out.push_back({"one_row", {1}, 64, 1, 0});
   out.push_back({"several_tiles", {300}, 64, 1, 7});
+  out.push_back({"rounded_frequencies", {130}, 32, 1, 3, 1.0, {.float16 = true}});
   return out;
 }
 

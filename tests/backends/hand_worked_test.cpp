@@ -94,6 +94,13 @@ TEST_F(HandWorked, AttentionOfTwoRows) {
   expect_values(log_sum_exp, {static_cast<float>(std::log(1.0 + std::exp(score))), std::log(2.0F), 0});
 }
 
+// 10000^(-2/4) = 0.01; the nearest float16 is 1311 * 2^-17. It turns row 100 by 0.0002 radians more.
+TEST_F(HandWorked, RotaryFrequenciesRoundedToFloat16) {
+  EXPECT_DOUBLE_EQ(Rotary{}.frequency(1, 4), 0.01);
+  EXPECT_EQ((Rotary{.float16 = true}).frequency(1, 4), 1311.0 / 131072.0);
+  EXPECT_EQ((Rotary{.float16 = true}).frequency(0, 4), 1.0);
+}
+
 TEST_F(HandWorked, TableLookUpsAndColumns) {
   std::vector<std::int32_t> tokens{1, 0, 1};
   const ConstTensorView token_view(tokens.data(), DType::int32, {3});

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "lsd/nn/linear.h"
+#include "lsd/tensor/attention_ops.h"
 
 namespace lsd::nn {
 
@@ -18,7 +19,8 @@ class Attention {
   };
 
   Attention() = default;
-  Attention(ParameterStore& store, const std::string& name, std::int64_t width, std::int64_t heads, Init out_init);
+  Attention(ParameterStore& store, const std::string& name, std::int64_t width, std::int64_t heads, Init out_init,
+            const Rotary& rotary = {});
 
   Saved allocate(StepContext& step, std::int64_t rows, bool for_backward) const;
   // x [rows, width] -> y [rows, width], through `saved` from allocate().
@@ -31,6 +33,7 @@ class Attention {
  private:
   Linear qkv_, out_;
   std::int64_t width_ = 0, heads_ = 1;
+  Rotary rotary_;
 };
 
 }  // namespace lsd::nn

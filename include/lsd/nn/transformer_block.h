@@ -25,6 +25,7 @@ struct StackShape {
   std::int64_t width = 0, heads = 1, layers = 1;
   Gelu gelu = Gelu::tanh;
   bool adaptive = false;
+  Rotary rotary = {};
 };
 
 // The stream between blocks. `x` and `delta` change from block to block; `delta` is absent in front of the first one.

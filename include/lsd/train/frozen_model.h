@@ -16,6 +16,9 @@
 
 namespace lsd::train {
 
+// Key of a checkpoint's config that imported models may have: "float16" where the encoder's are rounded, else absent.
+inline constexpr const char* kRotaryFrequencies = "encoder.rotary_frequencies";
+
 // The encoder of a run directory, a folder of checkpoints or one checkpoint.
 class FrozenEncoder {
  public:

@@ -10,20 +10,20 @@
 namespace lsd::backends::cpu {
 namespace {
 
-// cos and sin of position * theta^(-2 i / head_width). Made in double and kept, as every layer of every step asks for
+// cos and sin of position * frequency. Made in double and kept, as every layer of every step asks for
 // the same ones; it grows, at first use, to the longest sequence a run may meet.
 class RotaryTable {
  public:
-  void prepare(float theta, std::int64_t head_width, std::int64_t positions) {
-    if (theta == theta_ && head_width == head_width_ && positions <= positions_) return;
-    theta_ = theta;
+  void prepare(const Rotary& rotary, std::int64_t head_width, std::int64_t positions) {
+    if (rotary == rotary_ && head_width == head_width_ && positions <= positions_) return;
+    rotary_ = rotary;
     head_width_ = head_width;
     positions_ = positions;
     const auto half = head_width / 2;
     cosine_.resize(static_cast<std::size_t>(positions * half));
     sine_.resize(cosine_.size());
     for (std::int64_t i = 0; i < half; ++i) {
-      const double frequency = std::pow(static_cast<double>(theta), -2.0 * static_cast<double>(i) / static_cast<double>(head_width));
+      const double frequency = rotary.frequency(i, head_width);
       for (std::int64_t p = 0; p < positions; ++p) {
         const auto at = static_cast<std::size_t>(p * half + i);
         cosine_[at] = static_cast<float>(std::cos(static_cast<double>(p) * frequency));
@@ -35,7 +35,7 @@ class RotaryTable {
   const float* sine() const { return sine_.data(); }
 
  private:
-  float theta_ = 0.0F;
+  Rotary rotary_;
   std::int64_t head_width_ = 0, positions_ = 0;
   std::vector<float> cosine_, sine_;
 };
@@ -63,17 +63,17 @@ class CpuAttentionOps : public AttentionOps {
 
   void launch(const AttentionForward& op) override;
   void launch(const AttentionBackward& op) override;
-  void prepare(ConstTensorView qkv, const PackedLayout& layout, int heads, float theta);
+  void prepare(ConstTensorView qkv, const PackedLayout& layout, int heads, const Rotary& rotary);
   void zero_dead_rows(const PackedLayout& layout, TensorView view) const;
   // Calls body(head index, first row, length, thread) for all heads of all sequences, longest sequence first.
   template <class Body>
   void for_each_head(const PackedLayout& layout, int heads, Body&& body) const;
 
   Setup setup_;
-  RotaryTable rotary_;
+  RotaryTable rotary_table_;
 };
 
-void CpuAttentionOps::prepare(ConstTensorView qkv, const PackedLayout& layout, int heads, float theta) {
+void CpuAttentionOps::prepare(ConstTensorView qkv, const PackedLayout& layout, int heads, const Rotary& rotary) {
   const auto* offsets = layout.offsets.data<std::int32_t>();
   std::int64_t longest = 0, last_position = 0;
   for (std::int64_t s = 0; s < layout.max_sequences(); ++s)
@@ -83,7 +83,7 @@ void CpuAttentionOps::prepare(ConstTensorView qkv, const PackedLayout& layout, i
   if (longest > layout.max_length || last_position >= layout.max_length)
     throw InternalError("attention: a sequence of " + std::to_string(std::max(longest, last_position + 1)) +
                         " rows is longer than the layout's max_length of " + std::to_string(layout.max_length));
-  rotary_.prepare(theta, qkv.shape()[1] / 3 / heads, layout.max_length);
+  rotary_table_.prepare(rotary, qkv.shape()[1] / 3 / heads, layout.max_length);
 }
 
 void CpuAttentionOps::zero_dead_rows(const PackedLayout& layout, TensorView view) const {
@@ -121,12 +121,12 @@ void CpuAttentionOps::launch(const AttentionForward& op) {
   const auto rows = op.out.shape()[0], width = op.out.shape()[1], head_width = width / op.heads;
   const auto floats = thread_floats(op.qkv, op.layout, op.heads, false);
   auto* scratch = static_cast<float*>(context().scratch_for("AttentionForward", scratch_bytes(op)));
-  prepare(op.qkv, op.layout, op.heads, op.rotary_theta);
+  prepare(op.qkv, op.layout, op.heads, op.rotary);
   zero_dead_rows(op.layout, op.out);
   const auto& kernels = setup_.kernels;
   for_each_head(op.layout, op.heads, [&](int index, std::int64_t first, std::int64_t length, int thread) {
     AttentionHead head{.qkv_stride = 3 * width, .out_stride = width, .length = length, .head_width = head_width,
-                       .cosine = rotary_.cosine(), .sine = rotary_.sine(),
+                       .cosine = rotary_table_.cosine(), .sine = rotary_table_.sine(),
                        .position = op.layout.row_position.data<std::int32_t>() + first,
                        .log_sum_exp = op.log_sum_exp.present() ? op.log_sum_exp.data<float>() + index * rows + first : nullptr,
                        .scratch = scratch + thread * floats};
@@ -162,12 +162,12 @@ void CpuAttentionOps::launch(const AttentionBackward& op) {
   const auto rows = op.out.shape()[0], width = op.out.shape()[1], head_width = width / op.heads;
   const auto floats = thread_floats(op.qkv, op.layout, op.heads, true);
   auto* scratch = static_cast<float*>(context().scratch_for("AttentionBackward", scratch_bytes(op)));
-  prepare(op.qkv, op.layout, op.heads, op.rotary_theta);
+  prepare(op.qkv, op.layout, op.heads, op.rotary);
   zero_dead_rows(op.layout, op.grad_qkv);
   const auto& kernels = setup_.kernels;
   for_each_head(op.layout, op.heads, [&](int index, std::int64_t first, std::int64_t length, int thread) {
     AttentionHead head{.qkv_stride = 3 * width, .out_stride = width, .length = length, .head_width = head_width,
-                       .cosine = rotary_.cosine(), .sine = rotary_.sine(),
+                       .cosine = rotary_table_.cosine(), .sine = rotary_table_.sine(),
                        .position = op.layout.row_position.data<std::int32_t>() + first,
                        .log_sum_exp = const_cast<float*>(op.log_sum_exp.data<float>()) + index * rows + first,
                        .scratch = scratch + thread * floats};

@@ -55,7 +55,7 @@ inline ScratchPlan scratch_plan(ConstTensorView qkv, const PackedLayout& layout,
 
 // What forward and backward share. `scratch` has the size of the plan.
 template <class T>
-Problem<T> make_problem(ConstTensorView qkv, const PackedLayout& layout, int heads, float theta, bool backward,
+Problem<T> make_problem(ConstTensorView qkv, const PackedLayout& layout, int heads, const Rotary& rotary, bool backward,
                         void* scratch) {
   const auto rows = qkv.shape()[0], width = qkv.shape()[1] / 3, head_width = width / heads;
   check(rows * width < (std::int64_t{1} << 31), "attention's rows x width fits 31 bits");
@@ -77,8 +77,7 @@ Problem<T> make_problem(ConstTensorView qkv, const PackedLayout& layout, int hea
   p.delta = reinterpret_cast<float*>(bytes + plan.delta);
   p.score_scale = 1.0F / std::sqrt(static_cast<float>(head_width));
   for (std::int64_t i = 0; i < head_width / 2; ++i)
-    p.turns[i] = std::pow(static_cast<double>(theta), -2.0 * static_cast<double>(i) / static_cast<double>(head_width)) /
-                 (2.0 * std::numbers::pi);
+    p.turns[i] = rotary.frequency(i, head_width) / (2.0 * std::numbers::pi);
   return p;
 }
 
@@ -88,7 +87,7 @@ inline bool aligned(const void* pointer) {
 
 template <class T>
 Problem<T> make_problem(const AttentionForward& op, void* scratch) {
-  auto p = make_problem<T>(op.qkv, op.layout, op.heads, op.rotary_theta, false, scratch);
+  auto p = make_problem<T>(op.qkv, op.layout, op.heads, op.rotary, false, scratch);
   p.out = op.out.data<T>();
   p.log_sum_exp = op.log_sum_exp.present() ? op.log_sum_exp.data<float>() : nullptr;
   p.wide = p.head_width % 8 == 0 && aligned(p.qkv) && aligned(p.out);
@@ -97,7 +96,7 @@ Problem<T> make_problem(const AttentionForward& op, void* scratch) {
 
 template <class T>
 Problem<T> make_problem(const AttentionBackward& op, void* scratch) {
-  auto p = make_problem<T>(op.qkv, op.layout, op.heads, op.rotary_theta, true, scratch);
+  auto p = make_problem<T>(op.qkv, op.layout, op.heads, op.rotary, true, scratch);
   p.out = const_cast<T*>(op.out.data<T>());  // backward reads it
   p.log_sum_exp = const_cast<float*>(op.log_sum_exp.data<float>());
   p.grad_out = op.grad_out.data<T>();

@@ -30,11 +30,11 @@ void write(TensorView view, Slice slice, const Matrix& values) {
 }
 
 // Rotates every row by its position; `direction` -1 undoes it (the gradient of a rotation is its inverse).
-void rotate(Matrix& u, Slice slice, ConstTensorView row_position, double theta, double direction) {
+void rotate(Matrix& u, Slice slice, ConstTensorView row_position, const Rotary& rotary, double direction) {
   const auto half = slice.head_width / 2;
   for (std::int64_t r = 0; r < slice.length; ++r)
     for (std::int64_t i = 0; i < half; ++i) {
-      const double frequency = std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(slice.head_width));
+      const double frequency = rotary.frequency(i, slice.head_width);
       const double angle = direction * row_position.data<std::int32_t>()[slice.begin + r] * frequency;
       auto& first = u[static_cast<std::size_t>(r * slice.head_width + i)];
       auto& second = u[static_cast<std::size_t>(r * slice.head_width + half + i)];
@@ -88,8 +88,8 @@ class ReferenceAttentionOps : public AttentionOps {
       const Slice k_slice{begin, length, 3 * width, width + head * head_width, head_width};
       const Slice v_slice{begin, length, 3 * width, 2 * width + head * head_width, head_width};
       Matrix q = read(op.qkv, q_slice), k = read(op.qkv, k_slice), v = read(op.qkv, v_slice);
-      rotate(q, q_slice, op.layout.row_position, op.rotary_theta, 1.0);
-      rotate(k, k_slice, op.layout.row_position, op.rotary_theta, 1.0);
+      rotate(q, q_slice, op.layout.row_position, op.rotary, 1.0);
+      rotate(k, k_slice, op.layout.row_position, op.rotary, 1.0);
       Matrix out(q.size(), 0.0), score(static_cast<std::size_t>(length));
       for (std::int64_t i = 0; i < length; ++i) {
         for (std::int64_t j = 0; j < length; ++j) score[static_cast<std::size_t>(j)] = scale * dot(q, i, k, j, head_width);
@@ -115,8 +115,8 @@ class ReferenceAttentionOps : public AttentionOps {
       const Slice v_slice{begin, length, 3 * width, 2 * width + head * head_width, head_width};
       Matrix q = read(op.qkv, q_slice), k = read(op.qkv, k_slice);
       const Matrix v = read(op.qkv, v_slice), out = read(op.out, out_slice), grad_out = read(op.grad_out, out_slice);
-      rotate(q, q_slice, op.layout.row_position, op.rotary_theta, 1.0);
-      rotate(k, k_slice, op.layout.row_position, op.rotary_theta, 1.0);
+      rotate(q, q_slice, op.layout.row_position, op.rotary, 1.0);
+      rotate(k, k_slice, op.layout.row_position, op.rotary, 1.0);
       Matrix grad_q(q.size(), 0.0), grad_k(q.size(), 0.0), grad_v(q.size(), 0.0);
       for (std::int64_t i = 0; i < length; ++i) {
         const double log_sum_exp = ConstValues(op.log_sum_exp)[head * rows + begin + i];
@@ -129,8 +129,8 @@ class ReferenceAttentionOps : public AttentionOps {
           add_scaled(grad_v, j, p, grad_out, i, head_width);
         }
       }
-      rotate(grad_q, q_slice, op.layout.row_position, op.rotary_theta, -1.0);
-      rotate(grad_k, k_slice, op.layout.row_position, op.rotary_theta, -1.0);
+      rotate(grad_q, q_slice, op.layout.row_position, op.rotary, -1.0);
+      rotate(grad_k, k_slice, op.layout.row_position, op.rotary, -1.0);
       write(op.grad_qkv, q_slice, grad_q);
       write(op.grad_qkv, k_slice, grad_k);
       write(op.grad_qkv, v_slice, grad_v);

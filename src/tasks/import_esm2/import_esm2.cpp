@@ -19,6 +19,7 @@
 #include "lsd/models/build_model.h"
 #include "lsd/tasks/train_autoencoder.h"
 #include "lsd/train/checkpointing.h"
+#include "lsd/train/frozen_model.h"
 
 namespace fs = std::filesystem;
 
@@ -94,6 +95,7 @@ void write_checkpoint(const fs::path& folder, const Imported& imported) {
   const auto schema = training_schema(config, imported.config);
   io::CheckpointState state;
   state.config = train::settings_of(schema, {"model", "masking.token_dropout"});
+  if (imported.weights.frequencies != FrequencyRounding::none) state.config[train::kRotaryFrequencies] = "float16";
   state.config_text = training_config_text(schema);
   state.fingerprints = {{"esm2", fingerprint_of(imported.files)}};
   state.versions = {{"program", std::string(version())}, {"git_revision", std::string(git_revision())}};
@@ -113,11 +115,14 @@ void tell(const Log& log, const Imported& imported) {
                        imported.config.token_dropout ? "on" : "off", fingerprint_of(imported.files)));
   if (!imported.weights.unused.empty())
     log.info(fmt::format("not used by our model and left out: {}", fmt::join(imported.weights.unused, ", ")));
-  if (imported.weights.frequencies != FrequencyRounding::none)
+  if (imported.weights.frequencies == FrequencyRounding::float16)
+    log.info(
+        "the rotary frequencies are rounded to float16, as published ESM-2 models have them; the encoder does so too");
+  if (imported.weights.frequencies == FrequencyRounding::coarser)
     log.warn(
-        fmt::format("the model's rotary frequencies are rounded ({}), and our encoder computes with exact ones: "
-                    "embeddings differ from transformers' in the fourth digit (docs/esm2.md)",
-                    name_of(imported.weights.frequencies)));
+        "the rotary frequencies are rounded to bfloat16 by a conversion; the encoder takes them as rounded to float16, "
+        "as "
+        "published ESM-2 models have them, so its embeddings differ a little from transformers' of this folder");
 }
 
 // What stays of the folder's last import: done with the same source and readable.
