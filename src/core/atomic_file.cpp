@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <sstream>
@@ -120,6 +121,43 @@ void commit_file(const fs::path& partial, const fs::path& path) {
   sync_file(partial);
   if (!rename_and_sync_parent(partial, path)) fail_to_rename(partial, path);
   fault_point("file.renamed");
+}
+
+namespace {
+
+enum class Naming { done, taken, unsupported };
+
+// A second name for the file. A network file system may lose the answer and find its own link when it asks again.
+Naming link_once(const fs::path& partial, const fs::path& path) {
+  if (::link(partial.c_str(), path.c_str()) == 0) return Naming::done;
+  const int code = errno;
+  std::error_code ignored;
+  if (fs::equivalent(partial, path, ignored)) return Naming::done;
+  if (code == EEXIST || (code == ENOENT && fs::exists(path))) return Naming::taken;
+  if (code == EPERM || code == EOPNOTSUPP || code == ENOSYS || code == EMLINK) return Naming::unsupported;
+  errno = code;
+  fail("put in place (link) " + partial.string() + " as", path);
+}
+
+Naming rename_once(const fs::path& partial, const fs::path& path) {
+  if (::renameat2(AT_FDCWD, partial.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE) == 0) return Naming::done;
+  if (errno == EEXIST || fs::exists(path)) return Naming::taken;
+  if (::rename(partial.c_str(), path.c_str()) != 0) fail("put in place (rename) " + partial.string() + " as", path);
+  return Naming::done;
+}
+
+}  // namespace
+
+bool commit_file_once(const fs::path& partial, const fs::path& path) {
+  if (!fs::exists(partial) && fs::exists(path)) return false;  // cleared away by whoever finished the set
+  sync_file(partial);
+  auto naming = link_once(partial, path);
+  if (naming == Naming::done) fault_point("file.linked");
+  if (naming == Naming::unsupported) naming = rename_once(partial, path);
+  std::error_code ignored;
+  fs::remove(partial, ignored);
+  if (naming == Naming::done) sync_folder(path.parent_path());
+  return naming == Naming::done;
 }
 
 void sync_tree(const fs::path& partial) {

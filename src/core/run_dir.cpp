@@ -80,6 +80,23 @@ void remove_state_files(const fs::path& folder) {
 
 }  // namespace
 
+void claim_run_folder(const fs::path& folder, std::string_view program, std::string_view fingerprint) {
+  make_folder(folder);
+  const fs::path file = folder / "environment.json";
+  if (!fs::exists(file)) {
+    try {
+      require_no_foreign_files(folder);
+    } catch (const UserError&) {
+      if (!fs::exists(file)) throw;  // another job of this run came in between
+    }
+    const Json environment = {{"program", program}, {"fingerprint", fingerprint}, {"starts", Json::array()}};
+    const fs::path partial = partial_path(file);
+    write_file_atomically(partial, environment.dump(2) + "\n");
+    commit_file_once(partial, file);
+  }
+  require_same_run(read_environment(file), folder, program, fingerprint);
+}
+
 RunDir::RunDir(fs::path folder, std::string_view program, std::string_view config_text, std::string_view fingerprint,
                int ranks)
     : folder_(std::move(folder)) {

@@ -112,6 +112,14 @@ EmbeddingManifest manifest_from(const Json& json) {
                        json.at("residues").get<std::int64_t>() == manifest.residues() &&
                        json.at("overflows").get<std::int64_t>() == manifest.overflows();
   if (!adds_up) throw DataError("its parts do not add up to its totals");
+  if (json.contains("source")) {
+    manifest.source_records = json.at("source").at("records").get<std::int64_t>();
+    manifest.source_residues = json.at("source").at("residues").get<std::int64_t>();
+    if (manifest.source_records != manifest.records() || manifest.source_residues != manifest.residues())
+      throw DataError(fmt::format("its parts hold {} records and {} residues, its source had {} and {}",
+                                  manifest.records(), manifest.residues(), *manifest.source_records,
+                                  *manifest.source_residues));
+  }
   return manifest;
 }
 
@@ -126,13 +134,14 @@ void write_embedding_manifest(const std::filesystem::path& folder, const Embeddi
                {"records", manifest.records()},
                {"tokens", manifest.tokens()},
                {"residues", manifest.residues()},
-               {"overflows", manifest.overflows()},
-               {"moments",
-                {{"count", moments.count},
-                 {"mean", moments.mean},
-                 {"variance", moments.variance()},
-                 {"squared_deviations", moments.squared_deviations}}},
-               {"parts", Json::array()}};
+               {"overflows", manifest.overflows()}};
+  if (manifest.source_records)
+    json["source"] = {{"records", *manifest.source_records}, {"residues", manifest.source_residues.value_or(0)}};
+  json["moments"] = {{"count", moments.count},
+                     {"mean", moments.mean},
+                     {"variance", moments.variance()},
+                     {"squared_deviations", moments.squared_deviations}};
+  json["parts"] = Json::array();
   for (const auto& part : manifest.parts) json["parts"].push_back(part_json(part));
   write_file_atomically(folder / kManifest, seal_text(json.dump(1) + "\n"));
 }

@@ -58,7 +58,7 @@ struct EmbeddingPartReader::State {
   std::int64_t width = 0;
   EmbeddingPart entry;
   EmbeddingMoments moments;
-  std::span<const std::uint64_t> offsets, id_offsets;
+  std::span<const std::uint64_t> offsets, id_offsets, sequence_hashes;
   std::span<const std::byte> id_bytes;
   std::vector<CheckedRows> tables;  // in the order of the format's list
   std::size_t rows_table_index = 0;
@@ -107,7 +107,8 @@ struct EmbeddingPartReader::State {
       if (table.name == kLatentsTable) return name_records(offsets, first / row_bytes, last / row_bytes);
       if (table.name == kMeansTable) return name_records(records, first / row_bytes, last / row_bytes);
       if (table.name == kEmbeddingIdBytesTable) return "ids of the records";
-      if (table.name == kEmbeddingOffsetsTable || table.name == kEmbeddingIdOffsetsTable)
+      if (table.name == kSequenceHashesTable || table.name == kEmbeddingOffsetsTable ||
+          table.name == kEmbeddingIdOffsetsTable)
         return name_records(records, first / 8, last / 8);
       return "of the whole part";
     });
@@ -143,6 +144,8 @@ struct EmbeddingPartReader::State {
     offsets = open_checked<std::uint64_t>(root, checksums, kEmbeddingOffsetsTable, H5T_STD_U64LE);
     id_bytes = open_checked<std::byte>(root, checksums, kEmbeddingIdBytesTable, H5T_STD_U8LE);
     id_offsets = open_checked<std::uint64_t>(root, checksums, kEmbeddingIdOffsetsTable, H5T_STD_U64LE);
+    if (H5Lexists(root.get(), kSequenceHashesTable.c_str(), H5P_DEFAULT) > 0)
+      sequence_hashes = open_checked<std::uint64_t>(root, checksums, kSequenceHashesTable, H5T_STD_U64LE);
     if (kind != EmbeddingKind::moments) {
       const auto rows = static_cast<std::uint64_t>(kind == EmbeddingKind::residues ? entry.tokens : entry.records);
       const auto name = rows_table(kind);
@@ -163,11 +166,12 @@ struct EmbeddingPartReader::State {
 
   void check_sizes(std::size_t counts, std::size_t means, std::size_t squares, std::size_t overflows) const {
     const auto records = static_cast<std::size_t>(entry.records);
-    const bool fit = offsets.size() == records + 1 && id_offsets.size() == records + 1 && counts == 1 &&
-                     overflows == 1 && means == static_cast<std::size_t>(width) && squares == means &&
-                     offsets.front() == 0 && offsets.back() == static_cast<std::uint64_t>(entry.tokens) &&
-                     id_offsets.back() == id_bytes.size() && std::is_sorted(offsets.begin(), offsets.end()) &&
-                     std::is_sorted(id_offsets.begin(), id_offsets.end());
+    const bool fit =
+        offsets.size() == records + 1 && id_offsets.size() == records + 1 && counts == 1 && overflows == 1 &&
+        means == static_cast<std::size_t>(width) && squares == means && offsets.front() == 0 &&
+        offsets.back() == static_cast<std::uint64_t>(entry.tokens) && id_offsets.back() == id_bytes.size() &&
+        (sequence_hashes.empty() || sequence_hashes.size() == records) &&
+        std::is_sorted(offsets.begin(), offsets.end()) && std::is_sorted(id_offsets.begin(), id_offsets.end());
     if (!fit) throw DataError(fmt::format("its tables contradict each other in size: it is damaged; {}", kAdvice));
   }
 };
@@ -201,6 +205,10 @@ std::span<const std::uint64_t> EmbeddingPartReader::offsets() const {
   return state_->offsets;
 }
 
+std::span<const std::uint64_t> EmbeddingPartReader::sequence_hashes() const {
+  return state_->sequence_hashes;
+}
+
 std::string_view EmbeddingPartReader::id(std::int64_t record) const {
   const auto i = static_cast<std::size_t>(record);
   check(i + 1 < state_->id_offsets.size(), "a record of this part");
@@ -221,6 +229,17 @@ std::span<const std::byte> EmbeddingPartReader::rows(std::int64_t first, std::in
 void EmbeddingPartReader::verify() const {
   state_->file.expect_sequential_reading();
   for (const auto& table : state_->tables) state_->verify(table, 0, table.bytes.size());
+}
+
+void EmbeddingPartReader::verify_file() const {
+  const auto& entry = state_->entry;
+  const auto bytes = state_->file.bytes();
+  state_->file.expect_sequential_reading();
+  if (entry.file_checksum && checksum64(bytes.first(bytes.size() - kTrailerBytes)) == *entry.file_checksum) return;
+  verify();  // names the block
+  if (!entry.file_checksum) return;
+  throw DataError(fmt::format("{}: its tables are intact, but not what lies around them (head, names, checksum); {}",
+                              state_->path.string(), kAdvice));
 }
 
 }  // namespace lsd::io

@@ -16,6 +16,7 @@ inline const std::string kMeansTable = "means";      // rows of a means dump
 inline const std::string kEmbeddingOffsetsTable = "offsets";
 inline const std::string kEmbeddingIdBytesTable = "id_bytes";
 inline const std::string kEmbeddingIdOffsetsTable = "id_offsets";
+inline const std::string kSequenceHashesTable = "sequence_hashes";  // not in parts of older programs
 inline const std::string kMomentCountTable = "moment_count";
 inline const std::string kMomentMeanTable = "moment_mean";
 inline const std::string kMomentSquaresTable = "moment_squared_deviations";

@@ -9,6 +9,7 @@
 #include "lsd/core/atomic_file.h"
 #include "lsd/core/checksum.h"
 #include "lsd/core/error.h"
+#include "lsd/core/fault_point.h"
 #include "lsd/io/file_trailer.h"
 
 namespace lsd::io {
@@ -53,7 +54,8 @@ struct EmbeddingWriter::State {
   std::uint64_t rows = 0, rows_written = 0;
   BlockChecksums row_sums;
   ChecksumStream all_sums;
-  bool committed = false;
+  std::function<void()> before_commit;
+  bool finished = false, committed = false;
 
   std::uint64_t records() const { return plan.ids.size(); }
   std::uint64_t row_bytes() const {
@@ -118,12 +120,14 @@ struct EmbeddingWriter::State {
 };
 
 EmbeddingWriter::EmbeddingWriter(const std::filesystem::path& folder, const EmbeddingIdentity& identity,
-                                 EmbeddingPartPlan plan)
+                                 EmbeddingPartPlan plan, PartPlacement placement)
     : state_(std::make_unique<State>()) {
   check(plan.offsets.size() == plan.ids.size() + 1 && plan.offsets.front() == 0, "one offset more than records");
+  check(plan.sequence_hashes.empty() || plan.sequence_hashes.size() == plan.ids.size(), "one hash for each record");
   auto& state = *state_;
   state.path = folder / embedding_part_name(plan.index, plan.count);
-  state.partial = partial_path(state.path);
+  state.partial = placement.partial.empty() ? partial_path(state.path) : std::move(placement.partial);
+  state.before_commit = std::move(placement.before_commit);
   state.identity = identity;
   state.plan = std::move(plan);
   with_context("while writing " + state.path.string(), [&] {
@@ -133,6 +137,8 @@ EmbeddingWriter::EmbeddingWriter(const std::filesystem::path& folder, const Embe
     state.checksums = create_group(state.file, kEmbeddingChecksumGroup);
     state.write_integers(kEmbeddingOffsetsTable, state.plan.offsets);
     state.write_ids();
+    if (!state.plan.sequence_hashes.empty()) state.write_integers(kSequenceHashesTable, state.plan.sequence_hashes);
+    fault_point("dump.part_begun");
     if (identity.kind == EmbeddingKind::moments) return;
     state.rows = identity.kind == EmbeddingKind::residues ? state.plan.offsets.back() : state.records();
     state.row_type = float_type(identity.element);
@@ -141,8 +147,12 @@ EmbeddingWriter::EmbeddingWriter(const std::filesystem::path& folder, const Embe
   });
 }
 
+bool EmbeddingWriter::committed() const {
+  return state_->committed;
+}
+
 EmbeddingWriter::~EmbeddingWriter() {
-  if (state_->committed) return;
+  if (state_->finished) return;
   state_->matrix = {};
   state_->checksums = {};
   state_->file = {};
@@ -161,6 +171,7 @@ void EmbeddingWriter::append(std::span<const std::byte> rows) {
   });
   state.row_sums.add(rows);
   state.rows_written += count;
+  fault_point("dump.part_rows_written");
 }
 
 EmbeddingPart EmbeddingWriter::finish(const EmbeddingMoments& moments, std::int64_t overflows) {
@@ -180,10 +191,14 @@ EmbeddingPart EmbeddingWriter::finish(const EmbeddingMoments& moments, std::int6
     state.matrix = {};
     state.checksums.close("finish the checksums");
     state.file.close("finish writing " + state.partial.string());
+    state.before_commit();  // here too: a newer attempt may have cleared the partial file away
     const auto file_checksum = append_trailer(state.partial);
     const auto bytes = static_cast<std::int64_t>(std::filesystem::file_size(state.partial));
-    commit_file(state.partial, state.path);
-    state.committed = true;
+    fault_point("dump.part_closed");
+    state.before_commit();
+    state.committed = commit_file_once(state.partial, state.path);
+    state.finished = true;
+    fault_point("dump.part_committed");
     return EmbeddingPart{.name = state.path.filename().string(),
                          .first_record = state.plan.first_record,
                          .records = static_cast<std::int64_t>(state.records()),

@@ -9,7 +9,10 @@ import numpy as np
 import xxhash
 
 folder = pathlib.Path(sys.argv[1])
-manifest = json.loads((folder / "manifest.json").read_text())
+manifest_text = (folder / "manifest.json").read_text()
+manifest = json.loads(manifest_text)
+unsealed = manifest_text.replace(manifest["checksum"], "0" * 16, 1)
+assert xxhash.xxh3_64_hexdigest(unsealed.encode()) == manifest["checksum"]
 assert (manifest["format"], manifest["version"]) == ("lsd-embeddings", 1)
 assert manifest["identity"]["kind"] == "residues" and manifest["identity"]["width"] == 3
 assert (manifest["records"], manifest["tokens"], manifest["overflows"]) == (3, 12, 2)
@@ -21,7 +24,10 @@ TABLES = ["offsets", "id_bytes", "id_offsets", "latents", "moment_count", "momen
 rows, ids = [], []
 for part in manifest["parts"]:
     path = folder / part["name"]
-    assert path.stat().st_size == part["bytes"]
+    content = path.read_bytes()
+    assert len(content) == part["bytes"]
+    assert content[-32:] == b"\nlsd-part xxh3: " + part["file_checksum"].encode()
+    assert xxhash.xxh3_64_hexdigest(content[:-32]) == part["file_checksum"]
     with h5py.File(path, "r") as file:
         text = file.attrs["format"]
         assert (text.decode() if isinstance(text, bytes) else text) == "lsd-embeddings"

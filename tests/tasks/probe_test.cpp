@@ -4,13 +4,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "lsd/core/atomic_file.h"
 #include "lsd/core/config.h"
 #include "lsd/core/error.h"
 #include "probe/probe_evaluation_internal.h"
+#include "probe/stored_features_internal.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
 #include "tiny_models.h"
@@ -153,6 +156,98 @@ TEST_F(ProbeTest, StopsBetweenResults) {
   EXPECT_TRUE(std::filesystem::exists(folder_ / "out/STOPPED"));
   run(chosen);
   EXPECT_EQ(results("out").size(), 17U);
+}
+
+// Dumps made beside the probe: the same bits as embedding within it.
+class ProbeOfDumpsTest : public ProbeTest {
+ protected:
+  std::string dump(const std::string& name, const std::string& mode, const std::string& element = "float32",
+                   const std::string& table = "w.csv") const {
+    DumpLatentsConfig dumped;
+    dumped.features = config("x").features;
+    dumped.input.task = (folder_ / table).string();
+    dumped.output = {.directory = (folder_ / name).string(), .mode = mode, .element = element};
+    dumped.output.tokens_per_part = 1 << 18;
+    run_on_ranks(2, [&](Runtime& runtime) { return dump_latents(dumped, runtime); });
+    return dumped.output.directory;
+  }
+
+  ProbeConfig probe_of(const std::string& name, std::vector<std::string> dumps) const {
+    auto chosen = config(name);
+    chosen.features.autoencoder.clear();
+    chosen.features.diffusion.clear();
+    chosen.features.dump = std::move(dumps);
+    chosen.run.model = "nm";
+    return chosen;
+  }
+};
+
+TEST_F(ProbeOfDumpsTest, StoredMeansGiveTheResultsOfTheModels) {
+  auto models = config("models");
+  models.sweep.representations = {"encoder"};
+  run(models);
+  const auto wanted = results("models");
+  run(probe_of("stored", {dump("means", "means")}), 2);
+  EXPECT_EQ(results("stored"), wanted);
+  EXPECT_EQ(wanted.size(), 2U * 4U + 1U);
+}
+
+TEST_F(ProbeOfDumpsTest, ResiduesAreAveraged) {
+  data::Task task = data::read_task(folder_ / "w.csv", {.kind = data::TaskKind::binary});
+  const auto means = read_stored_features(stored_feature_sets({dump("means", "means")}).at(0), task);
+  for (const auto& [element, tolerance] : {std::pair{"float32", 1e-5}, std::pair{"float16", 2e-3}}) {
+    const auto sets = stored_feature_sets({dump(element, "residues", element)});
+    const auto pooled = read_stored_features(sets.at(0), task);
+    ASSERT_EQ(pooled.values.size(), means.values.size());
+    for (std::size_t i = 0; i < means.values.size(); ++i) EXPECT_NEAR(pooled.values[i], means.values[i], tolerance);
+    EXPECT_THAT(sets[0].origin(), ::testing::HasSubstr(std::string("mean of ") + element));
+  }
+}
+
+// One dump holds a part of the sequences under other ids, the other one the rest.
+TEST_F(ProbeOfDumpsTest, SequencesAreFoundInSeveralDumpsByTheirResidues) {
+  std::istringstream lines(tryptophan_task());
+  std::string header, first, second;
+  std::getline(lines, header);
+  int row = 0;
+  for (std::string line; std::getline(lines, line); ++row) (row % 3 == 0 ? first : second) += "x" + line + "\n";
+  for (int split = 0; split < 3; ++split) {  // every split needs a row
+    const std::array<const char*, 3> names = {"train", "valid", "test"};
+    first += fmt::format("y{},{},1,{}\n", split, testing::random_letters(9, 900U + static_cast<unsigned>(split)),
+                         names[static_cast<std::size_t>(split)]);
+  }
+  std::ofstream(folder_ / "a.csv") << header << "\n" << first;
+  std::ofstream(folder_ / "b.csv") << header << "\n" << second;
+  const auto a = dump("a", "means", "float32", "a.csv"), b = dump("b", "means", "float32", "b.csv");
+  const data::Task task = data::read_task(folder_ / "w.csv", {.kind = data::TaskKind::binary});
+  const auto whole = read_stored_features(stored_feature_sets({dump("whole", "means")}).at(0), task);
+  const auto joined = read_stored_features(stored_feature_sets({a, b}).at(0), task);
+  ASSERT_EQ(joined.values.size(), whole.values.size());
+  for (std::size_t i = 0; i < whole.values.size(); ++i) EXPECT_NEAR(joined.values[i], whole.values[i], 1e-5);
+  expect_error<DataError>([&] { read_stored_features(stored_feature_sets({b}).at(0), task); },
+                          {"27 of the task's 80 sequences", "b: q0, q3, q6, q9, q12, ...", "dump them too"});
+}
+
+TEST_F(ProbeOfDumpsTest, AnIdWithAnotherSequenceIsNoMatch) {
+  std::string other = tryptophan_task();
+  other.replace(other.find("q0,") + 3, 1, other[other.find("q0,") + 3] == 'W' ? "L" : "W");
+  std::ofstream(folder_ / "other.csv") << other;
+  const auto changed = dump("changed", "means", "float32", "other.csv");
+  const data::Task task = data::read_task(folder_ / "w.csv", {.kind = data::TaskKind::binary});
+  expect_error<DataError>([&] { read_stored_features(stored_feature_sets({changed}).at(0), task); },
+                          {"1 of the task's", "q0", "under their id, with another sequence"});
+}
+
+TEST_F(ProbeOfDumpsTest, RefusesWhatDoesNotFit) {
+  const auto means = dump("means", "means"), moments = dump("moments", "moments");
+  expect_error<UserError>([&] { stored_feature_sets({moments}); }, {moments, "moments only"});
+  testing::write_tiny_autoencoder(folder_ / "nm", 9);
+  const auto other = dump("other", "means");
+  expect_error<UserError>([&] { stored_feature_sets({means, other}); }, {means, other, "different models"});
+  auto both = config("both").features;
+  both.dump = {means};
+  expect_error<UserError>([&] { both.validate(); }, {"not both"});
+  expect_error<DataError>([&] { stored_feature_sets({(folder_ / "nm").string()}); }, {"manifest.json is missing"});
 }
 
 TEST(ShippedProbeConfigs, FitTheirPrograms) {

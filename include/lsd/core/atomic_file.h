@@ -16,6 +16,10 @@ namespace lsd {
 std::filesystem::path partial_path(const std::filesystem::path& path);
 // Syncs `partial` to disk, renames it to `path`, syncs the folder. Throws SystemError.
 void commit_file(const std::filesystem::path& partial, const std::filesystem::path& path);
+// The same, unless `path` is there: then `partial` is removed and it gives false. Of several processes, on one machine
+// or many, one succeeds. By link(2), which NFS and Lustre have (they know no RENAME_NOREPLACE); where a file system has
+// no hard links by renameat2(2), and where it has neither by looking and renaming.
+bool commit_file_once(const std::filesystem::path& partial, const std::filesystem::path& path);
 // The same for a folder whose files are complete: syncs every file in it, renames, syncs the parent.
 void commit_folder(const std::filesystem::path& partial, const std::filesystem::path& path);
 // Syncs a folder and every file in it.

@@ -15,6 +15,7 @@ inline constexpr std::string_view kFaultNames[] = {
     "file.written",
     "file.synced",
     "file.renamed",
+    "file.linked",
     "folder.synced",
     "folder.renamed",
 
@@ -46,6 +47,8 @@ inline constexpr std::string_view kFaultNames[] = {
     "dump.begun",
     "dump.part_begun",
     "dump.part_rows_written",
+    "dump.part_closed",
+    "dump.damaged_part_removed",
     "dump.part_committed",
     "dump.all_committed",
     "dump.manifest_written",

@@ -21,6 +21,10 @@ enum class RunState { fresh, running, done, stopped, failed };
 // Puts the state file in place; `state` is done, stopped or failed.
 void commit_run_state(const std::filesystem::path& folder, RunState state, std::string_view reason);
 
+// For several jobs that share a folder and know nothing of each other: makes it and its environment.json, whoever comes
+// first, and leaves the rest alone. Throws UserError when it holds another run or files that no run of ours made.
+void claim_run_folder(const std::filesystem::path& folder, std::string_view program, std::string_view fingerprint);
+
 class RunDir {
  public:
   // Makes the folder if needed. Throws UserError when it holds another run, that is one whose fingerprint (a hash of

@@ -69,6 +69,9 @@ struct EmbeddingManifest {
   EmbeddingIdentity identity;
   EmbeddingMoments moments;
   std::vector<EmbeddingPart> parts;
+  // What the source held, counted there: the parts hold as much, so nothing is lost or doubled. Dumps of older programs
+  // do not say.
+  std::optional<std::int64_t> source_records = {}, source_residues = {};
 
   std::int64_t records() const;
   std::int64_t tokens() const;

@@ -27,9 +27,11 @@ class EmbeddingPartReader {
   const EmbeddingMoments& moments() const;
   std::span<const std::uint64_t> offsets() const;  // [records + 1] token rows
   std::string_view id(std::int64_t record) const;
+  std::span<const std::uint64_t> sequence_hashes() const;  // [records]; empty in parts of older programs
   // Rows [first, first + count) as bytes of identity.element. Checks the blocks they lie in, once each.
   std::span<const std::byte> rows(std::int64_t first, std::int64_t count) const;
-  void verify() const;  // every block of every table
+  void verify() const;       // every block of every table
+  void verify_file() const;  // the whole file against the checksum at its end (of older programs: every block)
 
  private:
   struct State;
@@ -52,6 +54,7 @@ class EmbeddingReader {
   // kind residues: rows [first, first + count) of a record; kind means: its one row (first 0, count 1).
   std::span<const std::byte> rows(std::int64_t record, std::int64_t first, std::int64_t count) const;
   void verify() const;  // every block of every part: throws DataError naming the first damaged one
+  const std::vector<EmbeddingPartReader>& parts() const { return parts_; }  // in record order
 
  private:
   const EmbeddingPartReader& part_of(std::int64_t record, std::int64_t& within) const;

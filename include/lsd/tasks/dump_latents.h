@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Runs a frozen encoder (or a representation of a diffusion model) over sequences and stores per-residue latents,
-// per-protein means, or moments only. The set is byte-identical for any number of ranks; the same command again fills
-// only the gaps. docs/formats/embeddings.md is the format.
+// per-protein means, or moments only. The set is byte-identical for any number of ranks and jobs that fill it together;
+// the same command again fills only the gaps. docs/formats/embeddings.md is the format.
 
 #include <cstdint>
 #include <string>
@@ -71,6 +71,9 @@ struct DumpOutputConfig {
   std::string mode = "residues";
   std::string element = "float16";
   std::int64_t tokens_per_part = 4194304;
+  std::int64_t task_index = 0;
+  std::int64_t task_count = 1;
+  std::string check = "unfinished";
 
   static void visit(auto& self, auto&& field) {
     field("directory", self.directory,
@@ -81,7 +84,20 @@ struct DumpOutputConfig {
           {.help = "stored type of per-residue latents; means are float32", .choices = "float16|float32"});
     field("tokens_per_part", self.tokens_per_part,
           {.help = "tokens of one part file, the unit of work of a rank", .unit = "tokens", .min = 1024, .max = 1e12});
+    field("task_index", self.task_index,
+          {.help = "which of several jobs that fill one dump together this is, from 0 (SLURM_ARRAY_TASK_ID)",
+           .min = 0,
+           .max = 99999});
+    field("task_count", self.task_count,
+          {.help = "number of those jobs; each makes its share of the parts, the last one the manifest",
+           .min = 1,
+           .max = 100000});
+    field("check", self.check,
+          {.help = "read all of the parts that are there, and make damaged ones again: of unfinished dumps, always, or "
+                   "never (then only heads and small tables are read)",
+           .choices = "unfinished|always|never"});
   }
+  void validate() const;  // throws UserError
 };
 
 struct DumpLatentsConfig {

@@ -4,7 +4,7 @@
 // training rows, keeps its best validation epoch, looks at the test rows once, and writes one result file
 // (docs/formats/probe_results.md). Majority (or mean) and amino-acid-composition baselines are written beside. Results
 // that are there already are skipped. Means of a task's sequences are kept in the run directory, so that sweeps over
-// heads and seeds embed once.
+// heads and seeds embed once; or they are read from dumps made elsewhere.
 
 #include <cstdint>
 #include <string>
@@ -87,14 +87,27 @@ struct ProbeRunConfig {
   static void visit(auto& self, auto&& field) {
     field("directory", self.directory,
           {.help = "folder of the results; the same command again goes on", .required = true});
-    field("model", self.model, {.help = "name of the model in results; empty: the name of features.autoencoder"});
+    field("model", self.model, {.help = "name of the model in results; empty: the name of features.autoencoder, or of the first dump"});
   }
+};
+
+// Features come from models, or from dumps that were made with them elsewhere.
+struct ProbeFeatureConfig : FeatureConfig {
+  std::vector<std::string> dump = {};
+
+  static void visit(auto& self, auto&& field) {
+    field("dump", self.dump,
+          {.help = "instead of models: folders of dumps (means, or residues, which are averaged) that hold the task's "
+                   "sequences; each representation and t among them is probed"});
+    FeatureConfig::visit(self, field);
+  }
+  void validate() const;  // throws UserError
 };
 
 struct ProbeConfig {
   ProbeRunConfig run;
   ProbeTaskConfig task;
-  FeatureConfig features;
+  ProbeFeatureConfig features;
   ProbeSweepConfig sweep;
   ProbeHeadConfig head;
 

@@ -11,11 +11,13 @@
 #include "../dump/dump_into_internal.h"
 #include "lsd/core/config.h"
 #include "lsd/core/error.h"
+#include "lsd/core/fault_point.h"
 #include "lsd/core/run_dir.h"
 #include "lsd/data/task_reader.h"
 #include "lsd/io/embedding_reader.h"
 #include "probe_evaluation_internal.h"
 #include "probe_plan_internal.h"
+#include "stored_features_internal.h"
 
 namespace lsd::tasks {
 namespace {
@@ -31,6 +33,10 @@ class ProbeRun {
     open_folder();
     report_task();
     if (config_.sweep.baselines) run_baselines();
+    for (const auto& set : stored_feature_sets(config_.features.dump)) {
+      if (any_stop()) return end(RunState::stopped, "stopped between two results");
+      run_identity(set.identity, set.origin(), [&] { return read_stored_features(set, task_); });
+    }
     for (const auto& features : planned_features(config_)) {
       if (runtime_.stop.requested() || !run_features(features))
         return end(RunState::stopped, "stopped between two results");
@@ -48,8 +54,8 @@ class ProbeRun {
   void open_folder() {
     if (runtime_.ranks.is_root()) {
       // Further representations, times, heads and seeds may join the same folder.
-      const auto fingerprint =
-          config_fingerprint(config_, {"task", "features", "head"}, {"features.representation", "features.time"});
+      const auto fingerprint = config_fingerprint(config_, {"task", "features", "head"},
+                                                  {"features.representation", "features.time", "features.dump"});
       run_dir_.emplace(folder_, kProgram, config_text(config_), fingerprint, runtime_.ranks.size());
       run_dir_->clear_state();
     }
@@ -148,6 +154,7 @@ class ProbeRun {
         result.fingerprint = result.compute_fingerprint();
         if (!is_wanted(result)) continue;
         evaluate_head(task_, features(), head_options(kind, seed), config_.head.resamples, result);
+        fault_point("probe.head_trained");
         write(result);
       }
     }
@@ -155,6 +162,7 @@ class ProbeRun {
 
   void write(const ProbeResult& result) {
     write_result(folder_, result);
+    fault_point("probe.result_written");
     ++written_;
     runtime_.log.info(fmt::format("{} {} t={:g} {} seed {}: test {} {:.4f} [{:.4f}, {:.4f}], validation {:.4f}",
                                   result.model, result.representation, result.time, result.head, result.seed,
@@ -187,6 +195,13 @@ class ProbeRun {
     if (!dump) return false;
     const io::EmbeddingReader reader(*dump);
     const auto& identity = reader.manifest().identity;
+    run_identity(identity, identity.weights + " " + identity.packing, [&] { return read_means(reader); });
+    return true;
+  }
+
+  // `read` is called once, on ranks that lack a result.
+  template <class Read>
+  void run_identity(const io::EmbeddingIdentity& identity, const std::string& weights, const Read& read) {
     auto result = blank_result();
     result.model = model_name(config_);
     result.representation = identity.representation;
@@ -195,13 +210,20 @@ class ProbeRun {
     result.draws = identity.draws;
     result.noise_seed = identity.seed;
     result.width = identity.width;
-    result.weights = identity.weights + " " + identity.packing;
+    result.weights = weights;
     std::optional<SequenceFeatures> values;
     run_heads(result, [&]() -> const SequenceFeatures& {
-      if (!values) values = read_means(reader);
+      if (values) return *values;
+      values = read();
+      fault_point("probe.features_ready");
       return *values;
     });
-    return true;
+  }
+
+  bool any_stop() {
+    std::int64_t stop = runtime_.stop.requested() ? 1 : 0;
+    runtime_.ranks.all_reduce_max(std::span(&stop, 1));
+    return stop != 0;
   }
 
   SequenceFeatures read_means(const io::EmbeddingReader& reader) const {

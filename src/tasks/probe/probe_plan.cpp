@@ -8,6 +8,7 @@
 #include "lsd/core/error.h"
 #include "lsd/models/representations.h"
 #include "probe_result_internal.h"
+#include "stored_features_internal.h"
 
 namespace lsd::tasks {
 namespace {
@@ -38,12 +39,14 @@ std::string task_name(const ProbeConfig& config) {
 // The name of the last folder that says something: runs/nm/checkpoints -> nm.
 std::string model_name(const ProbeConfig& config) {
   if (!config.run.model.empty()) return config.run.model;
-  auto path = std::filesystem::path(config.features.autoencoder).lexically_normal();
+  const auto& dump = config.features.dump;
+  auto path = std::filesystem::path(dump.empty() ? config.features.autoencoder : dump.front()).lexically_normal();
   while (path.has_filename() == false || path.filename().string().starts_with("checkpoint")) path = path.parent_path();
   return path.filename().string();
 }
 
 std::vector<FeatureConfig> planned_features(const ProbeConfig& config) {
+  if (!config.features.dump.empty()) return {};
   auto representations = config.sweep.representations;
   if (representations.empty()) representations = {config.features.representation};
   auto times = config.sweep.times;
@@ -75,12 +78,23 @@ std::vector<std::string> planned_files(const ProbeConfig& config) {
     files.push_back(result.file_name());
   }
   result.model = model_name(config);
+  for (const auto& set : stored_feature_sets(config.features.dump)) {
+    result.representation = set.identity.representation;
+    result.time = set.identity.time;
+    add_heads(config, result, files);
+  }
   for (const auto& features : planned_features(config)) {
     result.representation = features.representation;
     result.time = features.time;
     add_heads(config, result, files);
   }
   return files;
+}
+
+void ProbeFeatureConfig::validate() const {
+  if (dump.empty()) return FeatureConfig::validate();
+  if (!autoencoder.empty() || !diffusion.empty())
+    throw UserError("give features.dump, or the models that features are computed with, not both");
 }
 
 void ProbeSweepConfig::validate() const {

@@ -11,7 +11,7 @@ namespace lsd::tasks {
 
 std::string task_name(const ProbeConfig& config);
 std::string model_name(const ProbeConfig& config);
-// One per representation and, for those of a diffusion model, per t.
+// One per representation and, for those of a diffusion model, per t; none when features come from dumps.
 std::vector<FeatureConfig> planned_features(const ProbeConfig& config);
 // The files of all results, baselines included.
 std::vector<std::string> planned_files(const ProbeConfig& config);

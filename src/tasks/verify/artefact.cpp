@@ -16,8 +16,8 @@ bool is_there(Artefact& artefact, const std::filesystem::path& file, std::int64_
     return false;
   }
   if (found == static_cast<std::uintmax_t>(bytes)) return true;
-  artefact.add_problem(
-      file, fmt::format("it has {} bytes and should have {}: it was cut short or replaced", found, bytes));
+  artefact.add_problem(file,
+                       fmt::format("it has {} bytes and should have {}: it was cut short or replaced", found, bytes));
   return false;
 }
 

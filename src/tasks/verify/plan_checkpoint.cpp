@@ -69,9 +69,10 @@ Artefact plan_checkpoint_folder(const fs::path& folder) {
   }
   for (const auto& entry : fs::directory_iterator(folder)) {
     if (io::is_checkpoint_name(entry.path().filename().string(), step) && step > latest)
-      artefact.notes.push_back(fmt::format("{} names step {} though step {} is there: a run that went back, or a run "
-                                           "that died before it switched",
-                                           pointer.string(), latest, step));
+      artefact.notes.push_back(
+          fmt::format("{} names step {} though step {} is there: a run that went back, or a run "
+                      "that died before it switched",
+                      pointer.string(), latest, step));
   }
   return artefact;
 }

@@ -27,10 +27,11 @@ std::string check_content(const io::EmbeddingPartReader& reader, const io::Embed
                     found.tokens == entry.tokens && found.residues == entry.residues &&
                     found.overflows == entry.overflows && found.checksum == entry.checksum;
   if (fits) return "";
-  return fmt::format("it holds {} records from {} on ({} tokens, checksum {}) where the manifest lists {} from {} on "
-                     "({} tokens, checksum {})",
-                     found.records, found.first_record, found.tokens, checksum_hex(found.checksum), entry.records,
-                     entry.first_record, entry.tokens, checksum_hex(entry.checksum));
+  return fmt::format(
+      "it holds {} records from {} on ({} tokens, checksum {}) where the manifest lists {} from {} on "
+      "({} tokens, checksum {})",
+      found.records, found.first_record, found.tokens, checksum_hex(found.checksum), entry.records, entry.first_record,
+      entry.tokens, checksum_hex(entry.checksum));
 }
 
 // A part by its own trailer, then, where there is a manifest, against its entry there.
@@ -129,8 +130,8 @@ Artefact plan_dump(const fs::path& folder) {
       artefact.files.push_back({file, entry.bytes, PartCheck{file, manifest.identity.fingerprint(), entry}});
   }
   if (!others.empty())
-    artefact.notes.push_back(
-        fmt::format("{} holds part files that its manifest does not list: {}", folder.string(), fmt::join(others, ", ")));
+    artefact.notes.push_back(fmt::format("{} holds part files that its manifest does not list: {}", folder.string(),
+                                         fmt::join(others, ", ")));
   return artefact;
 }
 

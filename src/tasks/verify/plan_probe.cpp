@@ -35,8 +35,7 @@ Artefact plan_probe(const fs::path& folder) {
     const auto name = entry.path().filename().string();
     if (!entry.is_regular_file() || !name.ends_with(".json") || name.find(".seed") == std::string::npos) continue;
     require_seal(artefact, entry.path());
-    artefact.files.push_back(
-        {entry.path(), static_cast<std::int64_t>(entry.file_size()), ResultCheck{entry.path()}});
+    artefact.files.push_back({entry.path(), static_cast<std::int64_t>(entry.file_size()), ResultCheck{entry.path()}});
   }
   // The last command's combinations; earlier ones may have left more.
   const auto config_file = folder / "config.cfg";

@@ -43,8 +43,7 @@ std::string check_sums(const io::ShardManifest& manifest) {
   }
   if (auto problem = check_counts(manifest.counts, "all inputs"); !problem.empty()) return problem;
   for (const auto& [name, count] : manifest.counts) {
-    if (sums[name] != count)
-      return fmt::format("'{}' is {} and its inputs add up to {}", name, count, sums[name]);
+    if (sums[name] != count) return fmt::format("'{}' is {} and its inputs add up to {}", name, count, sums[name]);
   }
   std::int64_t records = 0, residues = 0;
   for (const auto& split : manifest.splits) {
@@ -71,9 +70,10 @@ struct ShardCheck {
     const io::ShardReader reader(file);
     if (checksum != entry.checksum) {
       reader.verify(entry.checksum);  // names table, block and records
-      return fmt::format("its checksum is {} and should be {}, but a second reading is intact: disk or memory are not "
-                         "to be trusted",
-                         checksum_hex(checksum), checksum_hex(entry.checksum));
+      return fmt::format(
+          "its checksum is {} and should be {}, but a second reading is intact: disk or memory are not "
+          "to be trusted",
+          checksum_hex(checksum), checksum_hex(entry.checksum));
     }
     const auto& found = reader.identity();
     const bool fits = found.fingerprint == manifest->fingerprint && found.alphabet == manifest->alphabet &&
@@ -81,9 +81,10 @@ struct ShardCheck {
                       found.count == static_cast<std::int64_t>(count) && reader.records() == entry.records &&
                       static_cast<std::int64_t>(reader.content().tokens.size()) == entry.residues;
     if (fits) return "";
-    return fmt::format("it says to be shard {} of {} of '{}' (fingerprint {}, {} records), which is not what the "
-                       "manifest lists",
-                       found.index, found.count, found.split, found.fingerprint, reader.records());
+    return fmt::format(
+        "it says to be shard {} of {} of '{}' (fingerprint {}, {} records), which is not what the "
+        "manifest lists",
+        found.index, found.count, found.split, found.fingerprint, reader.records());
   }
 };
 

@@ -38,8 +38,7 @@ class OpenFile {
     while (true) {
       const ssize_t count = ::pread(number_, to.data(), to.size(), static_cast<off_t>(from));
       if (count >= 0) return static_cast<std::size_t>(count);
-      if (errno != EINTR)
-        throw DataError(fmt::format("it cannot be read at byte {}: {}", from, std::strerror(errno)));
+      if (errno != EINTR) throw DataError(fmt::format("it cannot be read at byte {}: {}", from, std::strerror(errno)));
     }
   }
 

@@ -56,8 +56,9 @@ void require_same_plan(const std::vector<Artefact>& artefacts, dist::HostCommuni
   const bool same = ranks.broadcast_text(mine) == mine;
   sharding::together(ranks, [&] {
     if (!same)
-      throw SystemError("the folders change while they are verified: verify them when no job writes there, or on one "
-                        "rank");
+      throw SystemError(
+          "the folders change while they are verified: verify them when no job writes there, or on one "
+          "rank");
   });
 }
 
