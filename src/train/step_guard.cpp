@@ -69,6 +69,11 @@ StepGuard::Judgement StepGuard::judge(double loss, double gradient_norm) {
   return judgement;
 }
 
+void StepGuard::forget() {
+  losses_.clear();
+  log_norms_.clear();
+}
+
 std::vector<double> StepGuard::state() const {
   std::vector<double> state(losses_.begin(), losses_.end());
   state.insert(state.end(), log_norms_.begin(), log_norms_.end());

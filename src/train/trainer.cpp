@@ -209,7 +209,7 @@ void Trainer::observe_losses(const data::StepBatches& batches) {
 }
 
 void Trainer::note_outcome(const data::StepBatches& batches, const models::MetricCounts& counts,
-                           const StepReport& report) {
+                           StepReport& report) {
   state_.step += 1;
   state_.tokens_seen += batches.num_tokens;
   state_.end_visit = batches.end_visit;
@@ -222,10 +222,16 @@ void Trainer::note_outcome(const data::StepBatches& batches, const models::Metri
   metrics_.add(std::span<const float>(host_slots_).first(host_slots_.size() - 1), counts);
 }
 
-void Trainer::note_skip(const data::StepBatches& batches, const StepReport& report) {
+void Trainer::note_skip(const data::StepBatches& batches, StepReport& report) {
   state_.skips_in_a_row += 1;
   state_.skipped.push_back({state_.step, batches.first_visit, batches.end_visit, report.judgement.verdict});
   if (state_.skips_in_a_row < kMaxSkipsInARow) return;
+  if (report.judgement.verdict != Verdict::not_finite) {
+    guard_.forget();
+    state_.skips_in_a_row = 0;
+    report.new_course = true;
+    return;
+  }
   std::string steps;
   const auto named = std::min<std::ptrdiff_t>(kMaxSkipsInARow, std::ssize(state_.skipped));
   for (auto skip = state_.skipped.end() - named; skip != state_.skipped.end(); ++skip)

@@ -136,6 +136,10 @@ TrainingLoop::Next TrainingLoop::after_step(const StepReport& report, bool last)
                                 skip.step, text_of(skip.verdict), report.loss, report.judgement.loss_z,
                                 report.gradient_norm, report.judgement.gradient_z, skip.first_visit,
                                 skip.end_visit - 1));
+    if (report.new_course && job_.world.ranks.is_root())
+      job_.log.warn(fmt::format("step {}: {} skipped steps in a row: the loss has settled elsewhere, and training goes on "
+                                "from there. Watch the loss; a lower optimizer.learning_rate avoids such jumps",
+                                skip.step, Trainer::kMaxSkipsInARow));
   }
   if (due(job_.training.log_every) || last) log_step(report);
   if (due(job_.validation.every_steps) || last) log_validation();

@@ -119,6 +119,17 @@ TEST(GuardRun, TooManyTimesBackEndTheRunWithItsSteps) {
   EXPECT_EQ(extra["rollbacks"], 2);
 }
 
+TEST(GuardRun, WhatStaysFarOffButFiniteIsTakenAsTheNewCourse) {
+  const TemporaryFolder folder;
+  auto setup = bad_data_job(kBadBegin, 100000, 1e9F);
+  setup.steps = 60;
+  EXPECT_TRUE(run(setup, folder / "run"));
+  const auto extra = nlohmann::json::parse(io::open_checkpoint_at(folder / "run").state.extra_json);
+  EXPECT_EQ(extra["rollbacks"], 2);
+  EXPECT_EQ(extra["skipped_steps"].size(), 10U);
+  EXPECT_EQ(extra["optimizer_steps"], 50);
+}
+
 TEST(GuardRun, WithoutACheckpointBeforeTheSpikesItBeginsAnew) {
   const TemporaryFolder folder;
   auto setup = bad_data_job(0, 60, kNaN);

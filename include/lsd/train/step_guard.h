@@ -35,6 +35,9 @@ class StepGuard {
   // A good step enters the window, any other leaves no trace.
   Judgement judge(double loss, double gradient_norm);
 
+  // Empties the window: the course has changed for good, and what comes is judged by itself.
+  void forget();
+
   // The window, oldest first: losses, then logarithms of the norms.
   std::vector<double> state() const;
   void set_state(std::span<const double> state);  // the newest steps of it, when it is longer than the window

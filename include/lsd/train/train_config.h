@@ -95,7 +95,8 @@ struct GuardConfig {
           {.help = "the same for the logarithm of the gradient norm; 0: never", .min = 0, .max = 1e6});
     field("rollback_after", self.rollback_after,
           {.help = "skipped steps, among four times as many, after which the run goes back to the last checkpoint before "
-                   "them and leaves their sequences out; 0: never. Ten in a row end the run",
+                   "them and leaves their sequences out; 0: never. Ten in a row end the run when they are not finite; "
+                   "otherwise they are taken as the new course",
            .unit = "steps",
            .min = 0,
            .max = 9});

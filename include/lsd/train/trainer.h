@@ -72,6 +72,7 @@ struct TrainerOptions {
 
 struct StepReport {
   bool skipped = false;
+  bool new_course = false;  // skipped, but steps like it are learnt from henceforth: the guard has emptied its window
   StepGuard::Judgement judgement = {};
   double loss = 0.0;           // of the global batch
   double gradient_norm = 0.0;  // after scaling, before clipping
@@ -90,8 +91,9 @@ class Trainer {
           std::size_t arena_bytes, ImportanceSampler* sampler = nullptr);
   ~Trainer();
 
-  // Collective. Loss and gradient are judged before the update, which a step that is no good leaves out. Throws
-  // DataError after kMaxSkipsInARow such steps in a row, naming steps and samples. `ask` gives this rank's votes, late
+  // Collective. Loss and gradient are judged before the update, which a step that is no good leaves out. After
+  // kMaxSkipsInARow such steps in a row: DataError naming steps and samples when the last was not finite; otherwise the
+  // losses have settled elsewhere, which skipping cannot mend, and are the guard's new measure. `ask` gives this rank's votes, late
   // in the step. The update may still be under way on the device at return.
   StepReport step(data::StepBatches& batches, const std::function<Votes()>& ask = {});
   // Adds the model's metrics over one micro-batch to `sums`, without gradients. Draws come from `seed`; a fixed time is
@@ -123,8 +125,8 @@ class Trainer {
   void reduce_and_judge(const models::MetricCounts& counts, double squared_norm, double scale, StepReport& report,
                         const std::function<Votes()>& ask);
   void observe_losses(const data::StepBatches& batches);
-  void note_outcome(const data::StepBatches& batches, const models::MetricCounts& counts, const StepReport& report);
-  void note_skip(const data::StepBatches& batches, const StepReport& report);
+  void note_outcome(const data::StepBatches& batches, const models::MetricCounts& counts, StepReport& report);
+  void note_skip(const data::StepBatches& batches, StepReport& report);
 
   World world_;
   models::Model& model_;
