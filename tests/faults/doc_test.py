@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""docs/faults.md and the suite name the same cases, and every case's points are among those that exist."""
+"""docs/faults.md and the suite name the same cases; every point that a case aims at exists, and every one that exists is passed."""
 import pathlib
 import re
 import sys
+
+from lab import points_passed
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 ROOT = FOLDER.parents[1]
@@ -22,6 +24,7 @@ def main():
     problems += [f"docs/faults.md tells of '{name}', which is no case" for name in told if name not in cases]
     problems += [f"the case {name} is there twice" for name in set(cases) if cases.count(name) > 1 or told.count(name) > 1]
     problems += [f"the suite aims at {name}, which is not in fault_names.h" for name in sorted(used - points)]
+    problems += [f"no source passes {name} of fault_names.h" for name in sorted(points - points_passed())]
     print("\n".join(problems))
     print(f"{len(cases)} cases, {len(told)} told, {len(used)} points used, {len(problems)} problems")
     return 1 if problems or not cases else 0
