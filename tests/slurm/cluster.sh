@@ -208,13 +208,10 @@ kill_node() { # node
   [[ ${#pids[@]} == 0 ]] || kill -KILL "${pids[@]}" 2>/dev/null || true
 }
 
-# Cut off from the network; what runs there runs on. On ports: nobody answers for it any more.
+# Cut off from the network; what runs there runs on. Ports cannot be cut like that.
 cut_node() { # node
-  if [[ $(saved mode) == namespaces ]]; then
-    ip -n "$(namespace ctl)" link set "v${1#n}" down
-  else
-    kill -STOP "$(cat "$PREFIX/run/slurmd.$1.pid")"
-  fi
+  [[ $(saved mode) == namespaces ]] || die "only nodes with namespaces can be cut off"
+  ip -n "$(namespace ctl)" link set "v${1#n}" down
 }
 
 down() {

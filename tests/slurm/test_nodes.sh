@@ -7,6 +7,11 @@ nodes_of() { scontrol show hostnames "$(field "$1" NodeList)"; }
 # Both at once: Slurm takes its time to believe that a node is lost.
 test_nodes() {
   local cut lost island victim old
+  if [[ $(cat "$PREFIX/run/mode") == ports ]]; then
+    echo "      a node cut off: left out, on ports its srun still reaches the controller"
+    lose_power
+    return
+  fi
   borrow_shards cut
   borrow_shards lost
   cut=$(LSD_FAULT=$(hold_at 18) submit_training cut --nodes=1 --ntasks-per-node=2)
@@ -19,6 +24,17 @@ test_nodes() {
   tests/slurm/cluster.sh cut "$island"
   tests/slurm/cluster.sh kill "$victim"
   after_cut "$cut" "$island" "${old[@]}"
+  after_power_cut "$lost" "$victim"
+}
+
+# A power cut alone.
+lose_power() {
+  local lost victim
+  borrow_shards lost
+  lost=$(LSD_FAULT=$(hold_at 45) submit_training lost)
+  wait_held lost 2
+  victim=$(nodes_of "$lost" | tail -n 1)
+  tests/slurm/cluster.sh kill "$victim"
   after_power_cut "$lost" "$victim"
 }
 
