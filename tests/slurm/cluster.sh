@@ -109,7 +109,7 @@ start_node() {
   mkdir -p "$PREFIX/tmp/$1" "$PREFIX/spool/$1"
   chmod 1777 "$PREFIX/tmp/$1"
   if [[ $(saved mode) == ports ]]; then
-    LSD_TEST_NODE=$1 setsid slurmd -N "$1" -f "$SLURM_CONF" 2>>"$PREFIX/log/slurmd.$1.err"
+    setsid slurmd -N "$1" -f "$SLURM_CONF" 2>>"$PREFIX/log/slurmd.$1.err"
     return
   fi
   # The inner bash is process 1 of the node: it reaps orphans, and its end is a power cut.
@@ -187,12 +187,10 @@ stop_by_file() { # pid file...: TERM, then KILL after 5 s
   done
 }
 
-# On ports a node is its slurmd, what that started, and what these started.
+# On ports a node is whoever writes its log (slurmd and slurmstepd), and what these started.
 processes_of_node() { # node
-  local folder roots=""
-  for folder in /proc/[0-9]*; do
-    grep -qz "^LSD_TEST_NODE=$1\$" "$folder/environ" 2>/dev/null && grep -qzxF "PREFIX=$PREFIX" "$folder/environ" && roots+=" ${folder#/proc/}"
-  done
+  local roots
+  roots=$(find /proc/[0-9]*/fd -lname "$PREFIX/log/slurmd.$1.log" 2>/dev/null | cut -d/ -f3 | sort -u | tr '\n' ' ' || true)
   ps -e -o pid= -o ppid= | awk -v roots="$roots" 'BEGIN {n = split(roots, r, " "); for (i = 1; i <= n; i++) mine[r[i]] = 1}
     {parent[$1] = $2}
     END {for (p in parent) {for (q = p; q > 1 && !(q in mine); q = parent[q]) {} if (q in mine) print p}}'
