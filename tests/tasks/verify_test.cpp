@@ -237,9 +237,11 @@ TEST_F(VerifyTest, WhereThereIsNothingToVerifyThatIsAnError) {
 TEST_F(VerifyTest, FilesGoToTheRankWithTheLeastToRead) {
   verifying::Artefact artefact{.kind = "dump", .folder = "d"};
   for (const std::int64_t bytes : {10, 50, 30, 20}) artefact.files.push_back({std::to_string(bytes), bytes, {}});
+  const std::vector<verifying::Artefact> artefacts{artefact};  // a share points into them
   const auto sizes = [&](int rank) {
+    const auto share = verifying::share_of_rank(artefacts, rank, 2);
     std::vector<std::int64_t> found;
-    for (const auto* check : verifying::share_of_rank({artefact}, rank, 2).checks) found.push_back(check->bytes);
+    for (const auto* check : share.checks) found.push_back(check->bytes);
     return found;
   };
   EXPECT_THAT(sizes(0), ElementsAre(50, 10));  // 50 | 30; 20 to the second; 10 to either
