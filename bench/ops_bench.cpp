@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Time of every op at the shapes of the nano and S models, over the case list of the tests. One JSON line per op:
 // milliseconds (median), the same in CPU time of all threads (on a busy machine the truer one), and, with
-// --threads 1 from the CPU time, else from the first, GFLOP/s of its products and GB/s of its operands' memory counted once.
+// --threads 1 from the CPU time, else from the first, GFLOP/s of its products and GB/s of its operands' memory counted
+// once.
 //   ops_bench [--backend cpu] [--threads N] [--type float32] [--size nano|s] [--rows N] [--only PART_OF_A_NAME]
 #include <fmt/core.h>
 
@@ -29,13 +30,20 @@ Options parse(int argc, char** argv) {
   Options options;
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string key = argv[i], value = argv[i + 1];
-    if (key == "--backend") options.backend = value;
-    else if (key == "--type") options.type = value;
-    else if (key == "--size") options.size = value;
-    else if (key == "--only") options.only = value;
-    else if (key == "--threads") options.threads = std::stoi(value);
-    else if (key == "--rows") options.rows = std::stol(value);
-    else throw lsd::UserError("unknown option " + key);
+    if (key == "--backend")
+      options.backend = value;
+    else if (key == "--type")
+      options.type = value;
+    else if (key == "--size")
+      options.size = value;
+    else if (key == "--only")
+      options.only = value;
+    else if (key == "--threads")
+      options.threads = std::stoi(value);
+    else if (key == "--rows")
+      options.rows = std::stol(value);
+    else
+      throw lsd::UserError("unknown option " + key);
   }
   return options;
 }
@@ -90,9 +98,11 @@ void bench(const Options& options) {
     lsd::testing::plan_and_run(*backend, run);
     const auto [wall, cpu] = measure(*backend, run);
     const double seconds = std::max(options.threads == 1 ? cpu : wall, 1e-9);
-    fmt::print("{{\"op\":\"{}\",\"size\":\"{}\",\"type\":\"{}\",\"rows\":{},\"ms\":{:.4f},\"cpu_ms\":{:.4f},\"gflops\":{:.1f},\"gbs\":{:.1f}}}\n",
-               op_case.name, options.size, options.type, options.rows, wall * 1e3, cpu * 1e3, operands.flops / seconds * 1e-9,
-               static_cast<double>(operands.total_bytes()) / seconds * 1e-9);
+    fmt::print(
+        "{{\"op\":\"{}\",\"size\":\"{}\",\"type\":\"{}\",\"rows\":{},\"ms\":{:.4f},\"cpu_ms\":{:.4f},\"gflops\":{:.1f},"
+        "\"gbs\":{:.1f}}}\n",
+        op_case.name, options.size, options.type, options.rows, wall * 1e3, cpu * 1e3, operands.flops / seconds * 1e-9,
+        static_cast<double>(operands.total_bytes()) / seconds * 1e-9);
     std::fflush(stdout);
   }
 }

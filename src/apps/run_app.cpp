@@ -106,9 +106,9 @@ int run_task(const AppInfo& info, const CommandLine& line, dist::HostCommunicato
                          .backend = compute.backend.get(),
                          .collectives = compute.collectives.get()};
   log.info(fmt::format("{} {} (git {}), ranks {}{}", info.name, version(), git_revision(), ranks.size(),
-                       compute.backend ? fmt::format(", {}, sums: {}", compute.backend->description(),
-                                                     compute.collectives->name())
-                                       : ""));
+                       compute.backend
+                           ? fmt::format(", {}, sums: {}", compute.backend->description(), compute.collectives->name())
+                           : ""));
   if (const auto faults = faults_asked_for(); !faults.empty())
     log.warn(fmt::format("LSD_FAULT={} is set: this run breaks on purpose", faults));
   try {

@@ -7,15 +7,22 @@
 namespace lsd::backends {
 
 std::unique_ptr<Backend> make_cuda_backend(const BackendOptions&) {
-  throw UserError("this build has no CUDA backend; configure with -DLSD_WITH_CUDA=ON where nvcc is installed, or use "
-                  "the cpu backend");
+  throw UserError(
+      "this build has no CUDA backend; configure with -DLSD_WITH_CUDA=ON where nvcc is installed, or use "
+      "the cpu backend");
 }
 
-bool cuda_built() { return false; }
+bool cuda_built() {
+  return false;
+}
 
-CudaDevice cuda_device_of(Backend&) { return {}; }
+CudaDevice cuda_device_of(Backend&) {
+  return {};
+}
 
-DeviceMemory allocate_page_locked(std::size_t) { throw InternalError("this build has no CUDA backend"); }
+DeviceMemory allocate_page_locked(std::size_t) {
+  throw InternalError("this build has no CUDA backend");
+}
 
 bool cuda_device_present(std::string& why_not) {
   why_not = "this build has no CUDA backend";

@@ -34,7 +34,8 @@ constexpr RunOption kRunOptions[] = {
     {"threads", "INTEGER", "CPU threads of each rank (default 0: its share of the cores; 0 to 4096)", true},
     {"device", "INTEGER", "GPU number (default -1: by the rank's number on its machine; -1 to 1024)", true},
     {"collectives", "NAME",
-     "what adds gradients over ranks: nccl (between GPUs, one rank each), staged (through host memory; ranks may share a "
+     "what adds gradients over ranks: nccl (between GPUs, one rank each), staged (through host memory; ranks may share "
+     "a "
      "GPU) or auto (nccl on the cuda backend where NCCL is found, else staged) (default auto)",
      true},
     {"collective-timeout", "SECONDS",

@@ -60,7 +60,9 @@ const SafetensorsFile& Checkpoint::file(const std::string& name) const {
   return found->second;
 }
 
-fs::path checkpoint_path(const fs::path& folder, std::int64_t step) { return folder / checkpoint_name(step); }
+fs::path checkpoint_path(const fs::path& folder, std::int64_t step) {
+  return folder / checkpoint_name(step);
+}
 
 bool has_checkpoint(const fs::path& folder) {
   std::error_code error;

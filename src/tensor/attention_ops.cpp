@@ -30,7 +30,8 @@ AttentionShape check_qkv(OpChecks& checks, ConstTensorView qkv, const PackedLayo
 }  // namespace
 
 double Rotary::frequency(std::int64_t i, std::int64_t head_width) const {
-  const double exact = std::pow(static_cast<double>(theta), -2.0 * static_cast<double>(i) / static_cast<double>(head_width));
+  const double exact =
+      std::pow(static_cast<double>(theta), -2.0 * static_cast<double>(i) / static_cast<double>(head_width));
   return float16 ? float_from_float16(float16_from_float(static_cast<float>(exact))) : exact;
 }
 

@@ -43,6 +43,8 @@ void StepScalars::upload(Backend& backend) {
   if (!backend.planning()) backend.copy_to_device(device_, host_.data());
 }
 
-ConstTensorView StepScalars::at(Slot slot) const { return device_.slice(slot, 1); }
+ConstTensorView StepScalars::at(Slot slot) const {
+  return device_.slice(slot, 1);
+}
 
 }  // namespace lsd

@@ -13,7 +13,9 @@ std::string names_of(Types types) {
   return names;
 }
 
-std::string text_of(Device device) { return device == Device::host ? "host" : "cuda"; }
+std::string text_of(Device device) {
+  return device == Device::host ? "host" : "cuda";
+}
 
 }  // namespace
 
@@ -37,8 +39,8 @@ void OpChecks::optional(std::string_view name, ConstTensorView view, Types types
 void OpChecks::exactly_when(bool wanted, std::string_view when, std::string_view name, ConstTensorView view,
                             Types types, Shape shape) {
   if (wanted != view.present())
-    fail(name, std::string(view.present() ? "is present" : "is absent") + "; it is there exactly when " +
-                   std::string(when));
+    fail(name,
+         std::string(view.present() ? "is present" : "is absent") + "; it is there exactly when " + std::string(when));
   if (wanted) operand(name, view, types, shape);
 }
 

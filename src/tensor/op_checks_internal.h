@@ -18,7 +18,9 @@ struct Types {
   constexpr bool holds(DType type) const { return (bits >> static_cast<unsigned>(type)) & 1U; }
   constexpr Types operator|(Types other) const { return {bits | other.bits}; }
 };
-constexpr Types only(DType type) { return {1U << static_cast<unsigned>(type)}; }
+constexpr Types only(DType type) {
+  return {1U << static_cast<unsigned>(type)};
+}
 
 constexpr Types kFloat32 = only(DType::float32);
 constexpr Types kInt32 = only(DType::int32);

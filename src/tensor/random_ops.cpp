@@ -22,7 +22,8 @@ void RandomOps::run(const NoiseMix& op) {
   checks.operand("z", op.z, kActivation, {rows, width});
   checks.layout(op.layout, rows);
   checks.operand("sequence_visit", op.sequence_visit, kInt64, {sequences});
-  checks.that(op.row_time.present() != op.sequence_time.present(), "exactly one of row_time and sequence_time is there");
+  checks.that(op.row_time.present() != op.sequence_time.present(),
+              "exactly one of row_time and sequence_time is there");
   checks.optional("row_time", op.row_time, kFloat32, {rows});
   checks.optional("sequence_time", op.sequence_time, kFloat32, {sequences});
   checks.operand("noised", op.noised, kActivation, {rows, width});

@@ -40,7 +40,9 @@ ConstTensorView ConstTensorView::slice(std::int64_t begin, std::int64_t count) c
 ConstTensorView ConstTensorView::row_range(std::int64_t begin, std::int64_t count) const {
   return rows_of(data_, *this, begin, count);
 }
-ConstTensorView ConstTensorView::reshaped(Shape shape) const { return with_shape(data_, *this, shape); }
+ConstTensorView ConstTensorView::reshaped(Shape shape) const {
+  return with_shape(data_, *this, shape);
+}
 
 TensorView TensorView::slice(std::int64_t begin, std::int64_t count) const {
   return sliced(data_, *this, begin, count, Shape{count});
@@ -48,6 +50,8 @@ TensorView TensorView::slice(std::int64_t begin, std::int64_t count) const {
 TensorView TensorView::row_range(std::int64_t begin, std::int64_t count) const {
   return rows_of(data_, *this, begin, count);
 }
-TensorView TensorView::reshaped(Shape shape) const { return with_shape(data_, *this, shape); }
+TensorView TensorView::reshaped(Shape shape) const {
+  return with_shape(data_, *this, shape);
+}
 
 }  // namespace lsd

@@ -5,8 +5,7 @@
 
 namespace lsd::train {
 
-void CheckpointSaver::save(Trainer& trainer, const RunIdentity& identity,
-                           std::optional<std::int64_t> keep_one_before) {
+void CheckpointSaver::save(Trainer& trainer, const RunIdentity& identity, std::optional<std::int64_t> keep_one_before) {
   wait();
   take_snapshot(trainer, identity, snapshot_);
   if (writer_ == nullptr) return;

@@ -32,9 +32,9 @@ void to_device(Backend& backend, TensorView block, const std::vector<float>& val
 void append_arrays(std::vector<io::NamedArray>& arrays, const nn::ParameterStore& store, std::span<const float> block,
                    const std::string& prefix) {
   for (const auto& info : store.infos())
-    arrays.push_back(io::named_floats(prefix + info.name, dims_of(info.shape),
-                                      block.subspan(static_cast<std::size_t>(info.offset),
-                                                    static_cast<std::size_t>(info.shape.elements()))));
+    arrays.push_back(io::named_floats(
+        prefix + info.name, dims_of(info.shape),
+        block.subspan(static_cast<std::size_t>(info.offset), static_cast<std::size_t>(info.shape.elements()))));
 }
 
 Json skipped_json(const std::vector<SkippedStep>& skipped) {
@@ -203,7 +203,8 @@ std::vector<float> read_trained_weights(const io::Checkpoint& checkpoint, const 
 io::Settings settings_of(const ConfigSchema& schema, const std::vector<std::string>& under) {
   io::Settings settings;
   for (const auto& field : schema.fields())
-    if (std::any_of(under.begin(), under.end(), [&](const auto& key) { return field.name == key || field.name.starts_with(key + "."); }))
+    if (std::any_of(under.begin(), under.end(),
+                    [&](const auto& key) { return field.name == key || field.name.starts_with(key + "."); }))
       settings[field.name] = schema.value_text(field);
   return settings;
 }

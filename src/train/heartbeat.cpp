@@ -18,7 +18,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-fs::path file_of(const fs::path& folder, int rank) { return folder / fmt::format("rank-{:05}.json", rank); }
+fs::path file_of(const fs::path& folder, int rank) {
+  return folder / fmt::format("rank-{:05}.json", rank);
+}
 
 std::int64_t seconds_since_1970() {
   return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -86,11 +88,13 @@ std::string who_is_missing(const fs::path& folder, int ranks, int rank) {
   std::vector<Beat> beats;
   for (int other = 0; other < ranks; ++other)
     if (other != rank) beats.push_back(beat_of(folder, other));
-  std::sort(beats.begin(), beats.end(),
-            [](const Beat& a, const Beat& b) { return std::tie(a.time, a.step, a.rank) < std::tie(b.time, b.step, b.rank); });
+  std::sort(beats.begin(), beats.end(), [](const Beat& a, const Beat& b) {
+    return std::tie(a.time, a.step, a.rank) < std::tie(b.time, b.step, b.rank);
+  });
   if (beats.empty()) return {};
   std::string text = "longest silent: " + beats[0].text;
-  const auto behind = std::min_element(beats.begin(), beats.end(), [](const Beat& a, const Beat& b) { return a.step < b.step; });
+  const auto behind =
+      std::min_element(beats.begin(), beats.end(), [](const Beat& a, const Beat& b) { return a.step < b.step; });
   if (behind->rank != beats[0].rank && behind->step < beats[0].step) text += "; furthest behind: " + behind->text;
   return text;
 }

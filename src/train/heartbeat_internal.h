@@ -43,7 +43,8 @@ class Heartbeat {
   std::thread thread_;
 };
 
-// One line on the ranks other than `rank` that are furthest behind, or wrote last longest ago; empty when nothing is known.
+// One line on the ranks other than `rank` that are furthest behind, or wrote last longest ago; empty when nothing is
+// known.
 std::string who_is_missing(const std::filesystem::path& folder, int ranks, int rank);
 
 }  // namespace lsd::train

@@ -7,11 +7,13 @@
 
 namespace lsd::train {
 std::size_t MemoryPlan::total_bytes() const {
-  return parameter_bytes + gradient_bytes + optimizer_bytes + batch_bytes + activation_bytes + scratch_bytes + frozen_bytes;
+  return parameter_bytes + gradient_bytes + optimizer_bytes + batch_bytes + activation_bytes + scratch_bytes +
+         frozen_bytes;
 }
 
 std::string MemoryPlan::text() const {
-  std::string out = fmt::format("memory of one training step, {} parameters\n", human_count(static_cast<double>(num_parameters)));
+  std::string out =
+      fmt::format("memory of one training step, {} parameters\n", human_count(static_cast<double>(num_parameters)));
   const auto line = [&](std::string_view part, std::size_t bytes) {
     out += fmt::format("  {:<28}{:>12}\n", part, human_bytes(static_cast<double>(bytes)));
   };

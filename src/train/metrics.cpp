@@ -9,8 +9,7 @@ namespace lsd::train {
 
 MetricSums::MetricSums(std::vector<models::MetricSpec> specs, int slots)
     : specs_(std::move(specs)), sums_(static_cast<std::size_t>(slots) + kCounts) {
-  for (const auto& spec : specs_)
-    check(spec.sum_slot >= 0 && spec.sum_slot < slots, "metric slots lie in range");
+  for (const auto& spec : specs_) check(spec.sum_slot >= 0 && spec.sum_slot < slots, "metric slots lie in range");
 }
 
 void MetricSums::add(std::span<const float> slots, const models::MetricCounts& counts) {
@@ -21,7 +20,9 @@ void MetricSums::add(std::span<const float> slots, const models::MetricCounts& c
   sums_[slots.size() + 2] += counts.targets;
 }
 
-void MetricSums::clear() { std::fill(sums_.begin(), sums_.end(), 0.0); }
+void MetricSums::clear() {
+  std::fill(sums_.begin(), sums_.end(), 0.0);
+}
 
 std::vector<std::pair<std::string, double>> MetricSums::reduced(dist::HostCommunicator& ranks) const {
   auto total = sums_;

@@ -5,7 +5,8 @@
 
 namespace lsd::train {
 
-OptimizerState::OptimizerState(Backend& backend, nn::ParameterStore& store, const AdamWOptions& options, BlockSlice slice)
+OptimizerState::OptimizerState(Backend& backend, nn::ParameterStore& store, const AdamWOptions& options,
+                               BlockSlice slice)
     : backend_(backend), store_(store), options_(options), slice_(slice) {
   constexpr auto kAlignment = nn::ParameterStore::kAlignment;
   check(slice.begin % kAlignment == 0 && slice.count % kAlignment == 0 && slice.begin + slice.count <= store.elements(),
@@ -39,8 +40,7 @@ void OptimizerState::initialise(std::span<const float> values) {
 }
 
 void OptimizerState::add_squared_norm(TensorView sum) {
-  backend_.optimizer().run(
-      SquaredNorm{.x = store_.grad_block().slice(slice_.begin, slice_.count), .sum = sum});
+  backend_.optimizer().run(SquaredNorm{.x = store_.grad_block().slice(slice_.begin, slice_.count), .sum = sum});
 }
 
 void OptimizerState::step(ConstTensorView scalars, ConstTensorView squared_norm) {

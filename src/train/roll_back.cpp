@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How a run goes back to a checkpoint after repeated spikes: the same data with the same draws would spike again, so the
-// sequences of the skipped steps are left out from then on.
+// How a run goes back to a checkpoint after repeated spikes: the same data with the same draws would spike again, so
+// the sequences of the skipped steps are left out from then on.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -15,7 +15,9 @@ namespace {
 constexpr std::int64_t kSpan = 4;
 // A spike of the loss is mostly the work of the updates before it, so the data of so many steps are left out as well;
 // twice as many each further time.
-std::int64_t lead_of(const TrainerState& state) { return std::int64_t{8} << std::min<std::int64_t>(state.rollbacks, 3); }
+std::int64_t lead_of(const TrainerState& state) {
+  return std::int64_t{8} << std::min<std::int64_t>(state.rollbacks, 3);
+}
 
 void add_visits(std::vector<std::int64_t>& visits, std::int64_t begin, std::int64_t end) {
   const auto at = static_cast<std::ptrdiff_t>(visits.size());
@@ -61,8 +63,8 @@ bool TrainingLoop::roll_back_if_needed() {
   return true;
 }
 
-// Leaves a checkpoint that holds the list of skipped visits as the one in force, so that a run killed afterwards goes on
-// without them too.
+// Leaves a checkpoint that holds the list of skipped visits as the one in force, so that a run killed afterwards goes
+// on without them too.
 void TrainingLoop::roll_back(std::int64_t before_step) {
   finish_checkpoints();
   loader_.reset();
@@ -86,8 +88,9 @@ void TrainingLoop::roll_back(std::int64_t before_step) {
   visits.erase(std::unique(visits.begin(), visits.end()), visits.end());
   state.skipped_visits = std::move(visits);
   state.rollbacks = rollbacks;
-  job_.log.info(fmt::format("repeated spikes since step {}: back from step {} to {} (time {} of {}), leaving out {} visits",
-                            before_step, from, state.step, rollbacks, job_.guard.max_rollbacks, left_out));
+  job_.log.info(
+      fmt::format("repeated spikes since step {}: back from step {} to {} (time {} of {}), leaving out {} visits",
+                  before_step, from, state.step, rollbacks, job_.guard.max_rollbacks, left_out));
   saver_.save(trainer_, job_.identity, std::nullopt);
   finish_checkpoints();
   folder_.forget_after(state.step);

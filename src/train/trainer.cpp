@@ -208,8 +208,7 @@ void Trainer::observe_losses(const data::StepBatches& batches) {
   }
 }
 
-void Trainer::note_outcome(const data::StepBatches& batches, const models::MetricCounts& counts,
-                           StepReport& report) {
+void Trainer::note_outcome(const data::StepBatches& batches, const models::MetricCounts& counts, StepReport& report) {
   state_.step += 1;
   state_.tokens_seen += batches.num_tokens;
   state_.end_visit = batches.end_visit;

@@ -36,15 +36,20 @@ std::string note_of(const NamedValues& values, std::size_t most) {
 
 // What people read of a validation: the values at the loss's own noise, and one value per fixed time.
 NamedValues summary_of(const NamedValues& values) {
-  const auto has = [](std::string_view name, std::string_view part) { return name.find(part) != std::string_view::npos; };
-  const bool accuracies = std::any_of(values.begin(), values.end(), [&](const auto& v) { return has(v.first, "accuracy"); });
+  const auto has = [](std::string_view name, std::string_view part) {
+    return name.find(part) != std::string_view::npos;
+  };
+  const bool accuracies =
+      std::any_of(values.begin(), values.end(), [&](const auto& v) { return has(v.first, "accuracy"); });
   NamedValues out;
   for (const auto& value : values)
     if (!has(value.first, "@") || value.first.starts_with(accuracies ? "accuracy@" : "loss@")) out.push_back(value);
   return out;
 }
 
-double seconds(std::chrono::steady_clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
+double seconds(std::chrono::steady_clock::duration duration) {
+  return std::chrono::duration<double>(duration).count();
+}
 
 }  // namespace
 
@@ -131,15 +136,16 @@ TrainingLoop::Next TrainingLoop::after_step(const StepReport& report, bool last)
   if (report.skipped) {
     const auto& skip = trainer_.state().skipped.back();
     if (job_.world.ranks.is_root())
-      job_.log.warn(fmt::format("step {}: {} (loss {:.4g}, z {:.1f}; gradient norm {:.4g}, z {:.1f}); skipped visits {} "
-                                "to {}",
-                                skip.step, text_of(skip.verdict), report.loss, report.judgement.loss_z,
-                                report.gradient_norm, report.judgement.gradient_z, skip.first_visit,
-                                skip.end_visit - 1));
+      job_.log.warn(
+          fmt::format("step {}: {} (loss {:.4g}, z {:.1f}; gradient norm {:.4g}, z {:.1f}); skipped visits {} "
+                      "to {}",
+                      skip.step, text_of(skip.verdict), report.loss, report.judgement.loss_z, report.gradient_norm,
+                      report.judgement.gradient_z, skip.first_visit, skip.end_visit - 1));
     if (report.new_course && job_.world.ranks.is_root())
-      job_.log.warn(fmt::format("step {}: {} skipped steps in a row: the loss has settled elsewhere, and training goes on "
-                                "from there. Watch the loss; a lower optimizer.learning_rate avoids such jumps",
-                                skip.step, Trainer::kMaxSkipsInARow));
+      job_.log.warn(
+          fmt::format("step {}: {} skipped steps in a row: the loss has settled elsewhere, and training goes on "
+                      "from there. Watch the loss; a lower optimizer.learning_rate avoids such jumps",
+                      skip.step, Trainer::kMaxSkipsInARow));
   }
   if (due(job_.training.log_every) || last) log_step(report);
   if (due(job_.validation.every_steps) || last) log_validation();

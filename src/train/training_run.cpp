@@ -15,7 +15,9 @@ namespace {
 // Sequences that a micro-batch has slots for: short ones beyond this wait for the next.
 constexpr std::int64_t kTokensPerSlot = 64;
 
-std::int64_t max_sequences(std::int64_t capacity) { return std::max<std::int64_t>(capacity / kTokensPerSlot, 8); }
+std::int64_t max_sequences(std::int64_t capacity) {
+  return std::max<std::int64_t>(capacity / kTokensPerSlot, 8);
+}
 
 AdamWOptions adamw_options(const TrainingJob& job) {
   return {.beta1 = job.optimizer.beta1,
@@ -40,8 +42,8 @@ TrainerOptions trainer_options(const TrainingJob& job) {
           .prepare = job.prepare};
 }
 
-// What the arrays' shapes do not show: the same weights under other heads are another function, under another GELU nearly
-// the same one.
+// What the arrays' shapes do not show: the same weights under other heads are another function, under another GELU
+// nearly the same one.
 void check_hidden_options(const TrainingJob& job, const io::Checkpoint& checkpoint) {
   const auto differs = [&](const char* key) {
     const auto ours = job.identity.settings.find(key), theirs = checkpoint.state.config.find(key);
@@ -67,14 +69,15 @@ std::vector<float> initial_weights(const TrainingJob& job, const nn::ParameterSt
 
 RunEstimate estimate_of(const TrainingJob& job, const MemoryPlan& plan, std::int64_t step) {
   const auto frozen_bytes = static_cast<std::int64_t>(plan.frozen_bytes);
-  return {.parameters = plan.num_parameters,
-          .frozen_parameters = frozen_bytes / static_cast<std::int64_t>(size_of(dtype_from_name(job.compute.activation))),
-          .steps_left = job.training.steps - step,
-          .tokens_per_step = job.training.capacity * job.training.micro_batches,
-          .ranks = job.world.ranks.size(),
-          .checkpoints_kept = job.checkpoint.keep_last,
-          .ema = job.ema,
-          .memory_bytes = plan.total_bytes()};
+  return {
+      .parameters = plan.num_parameters,
+      .frozen_parameters = frozen_bytes / static_cast<std::int64_t>(size_of(dtype_from_name(job.compute.activation))),
+      .steps_left = job.training.steps - step,
+      .tokens_per_step = job.training.capacity * job.training.micro_batches,
+      .ranks = job.world.ranks.size(),
+      .checkpoints_kept = job.checkpoint.keep_last,
+      .ema = job.ema,
+      .memory_bytes = plan.total_bytes()};
 }
 
 }  // namespace
@@ -96,17 +99,20 @@ BatchShape batch_shape(const TrainingJob& job) {
 void check_job(const TrainingJob& job) {
   const auto ranks = job.world.ranks.size();
   if (job.training.micro_batches < ranks)
-    throw UserError(fmt::format("{} ranks are too many for training.micro_batches = {}: every rank needs one; start fewer "
-                                "ranks, or raise micro_batches and lower capacity",
-                                ranks, job.training.micro_batches));
+    throw UserError(
+        fmt::format("{} ranks are too many for training.micro_batches = {}: every rank needs one; start fewer "
+                    "ranks, or raise micro_batches and lower capacity",
+                    ranks, job.training.micro_batches));
   if (job.global_moments && job.training.micro_batches != ranks)
-    throw UserError(fmt::format("model.moments = global needs one micro-batch per rank and step, but there are {} "
-                                "micro-batches and {} ranks; set training.micro_batches = {} and scale capacity",
-                                job.training.micro_batches, ranks, ranks));
+    throw UserError(
+        fmt::format("model.moments = global needs one micro-batch per rank and step, but there are {} "
+                    "micro-batches and {} ranks; set training.micro_batches = {} and scale capacity",
+                    job.training.micro_batches, ranks, ranks));
   if (job.packing.max_length > job.training.capacity)
-    throw UserError(fmt::format("data.max_length = {} exceeds training.capacity = {}: a sequence must fit into a "
-                                "micro-batch; lower the one or raise the other",
-                                job.packing.max_length, job.training.capacity));
+    throw UserError(
+        fmt::format("data.max_length = {} exceeds training.capacity = {}: a sequence must fit into a "
+                    "micro-batch; lower the one or raise the other",
+                    job.packing.max_length, job.training.capacity));
   if (job.optimizer.warmup_steps > job.training.steps)
     throw UserError(fmt::format("optimizer.warmup_steps = {} exceeds training.steps = {}", job.optimizer.warmup_steps,
                                 job.training.steps));
@@ -157,7 +163,8 @@ bool run_training(TrainingJob job) {
       begin_anew();
     folder.start_from(trainer.state().step);
     fault_point("train.resumed");
-    job.log.info(fmt::format("{} parameters, {} in one step on {}", human_count(static_cast<double>(plan.num_parameters)),
+    job.log.info(fmt::format("{} parameters, {} in one step on {}",
+                             human_count(static_cast<double>(plan.num_parameters)),
                              human_bytes(static_cast<double>(plan.total_bytes())), backend.description()));
     job.log.info(estimate_of(job, plan, trainer.state().step).text(expected_tflops()));
     return TrainingLoop(job, trainer, folder, begin_anew).run();

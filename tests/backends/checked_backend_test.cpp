@@ -59,7 +59,8 @@ class FaultyBackend : public Backend {
 };
 
 TEST(CheckedBackend, NamesTheOpAndTheOperandThatDiffer) {
-  const auto backend = backends::make_checked_backend(std::make_unique<FaultyBackend>(), backends::make_reference_backend());
+  const auto backend =
+      backends::make_checked_backend(std::make_unique<FaultyBackend>(), backends::make_reference_backend());
   std::vector<float> x{3, 4}, sum{0};
   expect_error<InternalError>(
       [&] {

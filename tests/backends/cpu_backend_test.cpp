@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the CPU backend promises beyond agreeing with the reference: the same bits for any number of threads and any place
-// in a batch, bounded memory for long sequences, rejections in words.
+// What the CPU backend promises beyond agreeing with the reference: the same bits for any number of threads and any
+// place in a batch, bounded memory for long sequences, rejections in words.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -13,7 +13,11 @@ namespace lsd::testing {
 namespace {
 
 TEST(CpuBackend, ResultsAreTheSameBitsForAnyNumberOfThreads) {
-  const CaseSizes sizes{.label = "mixture", .lengths = {300, 1, 64, 700, 65, 2, 400}, .dead_rows = 9, .width = 64, .heads = 4,
+  const CaseSizes sizes{.label = "mixture",
+                        .lengths = {300, 1, 64, 700, 65, 2, 400},
+                        .dead_rows = 9,
+                        .width = 64,
+                        .heads = 4,
                         .inner = 600};
   const auto one = backends::make_cpu_backend({.threads = 1}), four = backends::make_cpu_backend({.threads = 4});
   for (const auto type : {DType::float32, DType::bfloat16})
@@ -22,7 +26,8 @@ TEST(CpuBackend, ResultsAreTheSameBitsForAnyNumberOfThreads) {
       plan_and_run(*one, op_case.make(alone));
       plan_and_run(*four, op_case.make(together));
       const auto expected = alone.results(), actual = together.results();
-      for (const auto& [name, result] : expected) EXPECT_EQ(actual.at(name).bytes, result.bytes) << op_case.name << " " << name;
+      for (const auto& [name, result] : expected)
+        EXPECT_EQ(actual.at(name).bytes, result.bytes) << op_case.name << " " << name;
     }
 }
 
@@ -41,13 +46,17 @@ TEST(CpuBackend, ResultsOfASequenceDoNotDependOnItsPlaceInTheBatch) {
     for (const int n : before) begin += n;
     for (const int n : lengths) used += n;
     const HostLayout layout(lengths, static_cast<int>(rows - used));
-    HostTensor x = random_tensor({rows, width}, 9), y({rows, width}), mean({rows}), inv_std({rows}), qkv({rows, 3 * width}),
-               out({rows, width});
+    HostTensor x = random_tensor({rows, width}, 9), y({rows, width}), mean({rows}), inv_std({rows}),
+               qkv({rows, 3 * width}), out({rows, width});
     std::copy(sequence.data.begin(), sequence.data.end(), x.data.begin() + begin * width);
     auto w = weight, b = bias, gain = ones;
     plan_and_run(*backend, [&] {
-      backend->norm().run(NormForward{.x = x.view(), .gain = gain.view(), .bias = gain.view(), .y = y.view(),
-                                      .mean = mean.view(), .inv_std = inv_std.view()});
+      backend->norm().run(NormForward{.x = x.view(),
+                                      .gain = gain.view(),
+                                      .bias = gain.view(),
+                                      .y = y.view(),
+                                      .mean = mean.view(),
+                                      .inv_std = inv_std.view()});
       backend->matrix().run(LinearForward{.x = y.view(), .weight = w.view(), .bias = b.view(), .y = qkv.view()});
       backend->attention().run(
           AttentionForward{.qkv = qkv.view(), .layout = layout.view(), .out = out.view(), .heads = 4});
@@ -68,10 +77,12 @@ void expect_long_attention(int length, const std::vector<int>& rows_to_check, do
   HostTensor qkv = random_tensor({length, 3 * width}, 1), out({length, width});
   const AttentionForward op{.qkv = qkv.view(), .layout = layout.view(), .out = out.view(), .heads = 1};
   plan_and_run(*backend, [&] { backend->attention().run(op); });
-  EXPECT_LT(backend->planned_scratch_bytes(), static_cast<std::size_t>(length) * 2000) << "memory grows with the length";
+  EXPECT_LT(backend->planned_scratch_bytes(), static_cast<std::size_t>(length) * 2000)
+      << "memory grows with the length";
   const auto rotated = [&](int row, std::int64_t column, std::int64_t i) {
     const auto* u = qkv.data.data() + row * 3 * width + column;
-    const double angle = row * std::pow(10000.0, -2.0 * static_cast<double>(i % (width / 2)) / static_cast<double>(width));
+    const double angle =
+        row * std::pow(10000.0, -2.0 * static_cast<double>(i % (width / 2)) / static_cast<double>(width));
     const double a = u[i % (width / 2)], b = u[width / 2 + i % (width / 2)];
     return i < width / 2 ? a * std::cos(angle) - b * std::sin(angle) : b * std::cos(angle) + a * std::sin(angle);
   };
@@ -83,20 +94,31 @@ void expect_long_attention(int length, const std::vector<int>& rows_to_check, do
       for (std::int64_t i = 0; i < width; ++i) score += rotated(row, 0, i) * rotated(j, width, i);
       const double p = std::exp(score / std::sqrt(static_cast<double>(width)));
       total += p;
-      for (std::int64_t c = 0; c < width; ++c) expected[static_cast<std::size_t>(c)] += p * qkv.data[static_cast<std::size_t>(j * 3 * width + 2 * width + c)];
+      for (std::int64_t c = 0; c < width; ++c)
+        expected[static_cast<std::size_t>(c)] += p * qkv.data[static_cast<std::size_t>(j * 3 * width + 2 * width + c)];
     }
     for (std::int64_t c = 0; c < width; ++c)
-      EXPECT_NEAR(out.data[static_cast<std::size_t>(row * width + c)], expected[static_cast<std::size_t>(c)] / total, tolerance) << row;
+      EXPECT_NEAR(out.data[static_cast<std::size_t>(row * width + c)], expected[static_cast<std::size_t>(c)] / total,
+                  tolerance)
+          << row;
   }
 }
 
-TEST(CpuBackend, AttentionOf4096Rows) { expect_long_attention(4096, {0, 95, 96, 2047, 4095}, 1e-5); }
-TEST(CpuBackend, AttentionOf35000Rows) { expect_long_attention(35000, {0, 17000, 34999}, 1e-5); }
+TEST(CpuBackend, AttentionOf4096Rows) {
+  expect_long_attention(4096, {0, 95, 96, 2047, 4095}, 1e-5);
+}
+TEST(CpuBackend, AttentionOf35000Rows) {
+  expect_long_attention(35000, {0, 17000, 34999}, 1e-5);
+}
 
 TEST(CpuBackend, NothingIsAllocatedForAnOpThatWasPlanned) {
   const auto backend = backends::make_cpu_backend({.threads = 2});
   HostTensor x = random_tensor({100, 8}, 1), gain = random_tensor({8}, 2), y({100, 8}), mean({100}), inv_std({100});
-  const NormForward op{.x = x.view(), .gain = gain.view(), .bias = gain.view(), .y = y.view(), .mean = mean.view(),
+  const NormForward op{.x = x.view(),
+                       .gain = gain.view(),
+                       .bias = gain.view(),
+                       .y = y.view(),
+                       .mean = mean.view(),
                        .inv_std = inv_std.view()};
   EXPECT_THROW(backend->norm().run(op), InternalError) << "no scratch was reserved";
   plan_and_run(*backend, [&] { backend->norm().run(op); });
@@ -116,8 +138,8 @@ TEST(CpuBackend, RefusesATokenOutsideTheTable) {
   const auto backend = backends::make_cpu_backend({.threads = 1});
   for (const std::int32_t bad : {-1, 3}) {
     HostTensor table({3, 2}), y({1, 2});
-    EXPECT_THROW(backend->pointwise().run(EmbeddingForward{.tokens = ConstTensorView(&bad, DType::int32, {1}),
-                                                           .table = table.view(), .y = y.view()}),
+    EXPECT_THROW(backend->pointwise().run(EmbeddingForward{
+                     .tokens = ConstTensorView(&bad, DType::int32, {1}), .table = table.view(), .y = y.view()}),
                  InternalError);
   }
 }
@@ -128,9 +150,12 @@ TEST(CpuBackend, NormalsHaveTheirMomentsAndPairs) {
   const HostLayout layout({static_cast<int>(rows)}, 0);
   std::vector<std::int64_t> visits{1};
   HostTensor z({rows, width}), time({rows}, std::vector<float>(rows, 1.0F)), noised({rows, width});
-  backend->random().run(NoiseMix{.z = z.view(), .layout = layout.view(),
+  backend->random().run(NoiseMix{.z = z.view(),
+                                 .layout = layout.view(),
                                  .sequence_visit = ConstTensorView(visits.data(), DType::int64, {1}),
-                                 .row_time = time.view(), .noised = noised.view(), .key = {1, 7}});
+                                 .row_time = time.view(),
+                                 .noised = noised.view(),
+                                 .key = {1, 7}});
   double moments[5] = {};
   for (const double x : noised.data)
     for (int k = 1; k <= 4; ++k) moments[k] += std::pow(x, k) / static_cast<double>(rows * width);

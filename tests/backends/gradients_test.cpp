@@ -57,7 +57,8 @@ TEST_F(Gradients, LinearAndGelu) {
     if (gelu != Gelu::none)
       backend_->pointwise().run(
           GeluBackward{.grad_y = grad_y.view(), .x = pre.view(), .grad_x = grad_pre.view(), .gelu = gelu});
-    backend_->matrix().run(LinearBackwardInput{.grad_y = grad_pre.view(), .weight = weight.view(), .grad_x = grad_x.view()});
+    backend_->matrix().run(
+        LinearBackwardInput{.grad_y = grad_pre.view(), .weight = weight.view(), .grad_x = grad_x.view()});
     backend_->matrix().run(LinearBackwardWeight{
         .grad_y = grad_pre.view(), .x = x.view(), .grad_weight = grad_weight.view(), .grad_bias = grad_bias.view()});
     expect_gradient(x, grad_x, loss, "x");
@@ -75,8 +76,11 @@ TEST_F(Gradients, LinearBackwardInputThroughGelu) {
       backend_->matrix().run(LinearForward{.x = x.view(), .weight = weight.view(), .y = y.view()});
       return weighted(y, grad_y);
     };
-    backend_->matrix().run(LinearBackwardInput{.grad_y = grad_y.view(), .weight = weight.view(), .gelu_input = u.view(),
-                                               .grad_x = grad_u.view(), .gelu = gelu});
+    backend_->matrix().run(LinearBackwardInput{.grad_y = grad_y.view(),
+                                               .weight = weight.view(),
+                                               .gelu_input = u.view(),
+                                               .grad_x = grad_u.view(),
+                                               .gelu = gelu});
     expect_gradient(u, grad_u, loss, "gelu_input");
   }
 }
@@ -84,10 +88,13 @@ TEST_F(Gradients, LinearBackwardInputThroughGelu) {
 TEST_F(Gradients, Silu) {
   HostTensor x = random_tensor({3, 5}, 1), y({3, 5}), grad_y = random_tensor({3, 5}, 2), grad_x({3, 5});
   backend_->pointwise().run(SiluBackward{.grad_y = grad_y.view(), .x = x.view(), .grad_x = grad_x.view()});
-  expect_gradient(x, grad_x, [&] {
-    backend_->pointwise().run(SiluForward{.x = x.view(), .y = y.view()});
-    return weighted(y, grad_y);
-  }, "x");
+  expect_gradient(
+      x, grad_x,
+      [&] {
+        backend_->pointwise().run(SiluForward{.x = x.view(), .y = y.view()});
+        return weighted(y, grad_y);
+      },
+      "x");
 }
 
 TEST_F(Gradients, Norm) {
@@ -96,14 +103,26 @@ TEST_F(Gradients, Norm) {
   HostTensor grad_y = random_tensor({4, 9}, 5), grad_sum = random_tensor({4, 9}, 6), grad_x({4, 9}), grad_gain({9}),
              grad_bias({9});
   const auto loss = [&] {
-    backend_->norm().run(NormForward{.x = x.view(), .delta = delta.view(), .gain = gain.view(), .bias = bias.view(),
-                                     .sum = sum.view(), .y = y.view(), .mean = mean.view(), .inv_std = inv_std.view()});
+    backend_->norm().run(NormForward{.x = x.view(),
+                                     .delta = delta.view(),
+                                     .gain = gain.view(),
+                                     .bias = bias.view(),
+                                     .sum = sum.view(),
+                                     .y = y.view(),
+                                     .mean = mean.view(),
+                                     .inv_std = inv_std.view()});
     return weighted(y, grad_y) + weighted(sum, grad_sum);
   };
   loss();
-  backend_->norm().run(NormBackward{.grad_y = grad_y.view(), .sum = sum.view(), .gain = gain.view(), .mean = mean.view(),
-                                    .inv_std = inv_std.view(), .grad_sum = grad_sum.view(), .grad_x = grad_x.view(),
-                                    .grad_gain = grad_gain.view(), .grad_bias = grad_bias.view()});
+  backend_->norm().run(NormBackward{.grad_y = grad_y.view(),
+                                    .sum = sum.view(),
+                                    .gain = gain.view(),
+                                    .mean = mean.view(),
+                                    .inv_std = inv_std.view(),
+                                    .grad_sum = grad_sum.view(),
+                                    .grad_x = grad_x.view(),
+                                    .grad_gain = grad_gain.view(),
+                                    .grad_bias = grad_bias.view()});
   expect_gradient(x, grad_x, loss, "x");
   expect_gradient(delta, grad_x, loss, "delta");
   expect_gradient(gain, grad_gain, loss, "gain");
@@ -118,22 +137,40 @@ TEST_F(Gradients, AdaptiveNorm) {
   HostTensor sum({rows, width}), y({rows, width}), mean({rows}), inv_std({rows});
   HostTensor grad_y = random_tensor({rows, width}, 5), grad_sum = random_tensor({rows, width}, 6);
   const auto loss = [&] {
-    backend_->norm().run(AdaptiveNormForward{.x = x.view(), .delta = delta.view(), .gate_modulation = gates.view(),
-                                             .modulation = modulation.view(), .row_sequence = layout.view().row_sequence,
-                                             .sum = sum.view(), .y = y.view(), .mean = mean.view(),
-                                             .inv_std = inv_std.view(), .gate_chunk = 1, .shift_chunk = 2,
+    backend_->norm().run(AdaptiveNormForward{.x = x.view(),
+                                             .delta = delta.view(),
+                                             .gate_modulation = gates.view(),
+                                             .modulation = modulation.view(),
+                                             .row_sequence = layout.view().row_sequence,
+                                             .sum = sum.view(),
+                                             .y = y.view(),
+                                             .mean = mean.view(),
+                                             .inv_std = inv_std.view(),
+                                             .gate_chunk = 1,
+                                             .shift_chunk = 2,
                                              .scale_chunk = 0});
     return weighted(y, grad_y) + weighted(sum, grad_sum);
   };
   loss();
   HostTensor grad_x({rows, width}), grad_delta({rows, width}), grad_gates({slots, 2 * width}),
       grad_modulation({slots, 3 * width});
-  backend_->norm().run(AdaptiveNormBackward{
-      .grad_y = grad_y.view(), .sum = sum.view(), .mean = mean.view(), .inv_std = inv_std.view(),
-      .grad_sum = grad_sum.view(), .delta = delta.view(), .gate_modulation = gates.view(),
-      .modulation = modulation.view(), .row_sequence = layout.view().row_sequence, .offsets = layout.view().offsets,
-      .grad_x = grad_x.view(), .grad_delta = grad_delta.view(), .grad_modulation = grad_modulation.view(),
-      .grad_gate_modulation = grad_gates.view(), .gate_chunk = 1, .shift_chunk = 2, .scale_chunk = 0});
+  backend_->norm().run(AdaptiveNormBackward{.grad_y = grad_y.view(),
+                                            .sum = sum.view(),
+                                            .mean = mean.view(),
+                                            .inv_std = inv_std.view(),
+                                            .grad_sum = grad_sum.view(),
+                                            .delta = delta.view(),
+                                            .gate_modulation = gates.view(),
+                                            .modulation = modulation.view(),
+                                            .row_sequence = layout.view().row_sequence,
+                                            .offsets = layout.view().offsets,
+                                            .grad_x = grad_x.view(),
+                                            .grad_delta = grad_delta.view(),
+                                            .grad_modulation = grad_modulation.view(),
+                                            .grad_gate_modulation = grad_gates.view(),
+                                            .gate_chunk = 1,
+                                            .shift_chunk = 2,
+                                            .scale_chunk = 0});
   expect_gradient(x, grad_x, loss, "x");
   expect_gradient(delta, grad_delta, loss, "delta");
   expect_gradient(gates, grad_gates, loss, "gate_modulation");
@@ -146,46 +183,60 @@ TEST_F(Gradients, Attention) {
   HostTensor qkv = random_tensor({rows, 3 * width}, 1), out({rows, width}), log_sum_exp({2, rows});
   HostTensor grad_out = random_tensor({rows, width}, 2), grad_qkv({rows, 3 * width});
   const auto loss = [&] {
-    backend_->attention().run(AttentionForward{.qkv = qkv.view(), .layout = layout.view(), .out = out.view(),
-                                               .log_sum_exp = log_sum_exp.view(), .heads = 2});
+    backend_->attention().run(AttentionForward{
+        .qkv = qkv.view(), .layout = layout.view(), .out = out.view(), .log_sum_exp = log_sum_exp.view(), .heads = 2});
     return weighted(out, grad_out);
   };
   loss();
-  backend_->attention().run(AttentionBackward{.grad_out = grad_out.view(), .qkv = qkv.view(), .out = out.view(),
-                                              .log_sum_exp = log_sum_exp.view(), .layout = layout.view(),
-                                              .grad_qkv = grad_qkv.view(), .heads = 2});
+  backend_->attention().run(AttentionBackward{.grad_out = grad_out.view(),
+                                              .qkv = qkv.view(),
+                                              .out = out.view(),
+                                              .log_sum_exp = log_sum_exp.view(),
+                                              .layout = layout.view(),
+                                              .grad_qkv = grad_qkv.view(),
+                                              .heads = 2});
   expect_gradient(qkv, grad_qkv, loss, "qkv");
 }
 
 TEST_F(Gradients, Embedding) {
   std::vector<std::int32_t> tokens{2, 0, 2, 1};
-  HostTensor table = random_tensor({3, 4}, 1), scale = random_tensor({4}, 2), y({4, 4}), grad_y = random_tensor({4, 4}, 3),
-             grad_table({3, 4});
+  HostTensor table = random_tensor({3, 4}, 1), scale = random_tensor({4}, 2), y({4, 4}),
+             grad_y = random_tensor({4, 4}, 3), grad_table({3, 4});
   const ConstTensorView token_view(tokens.data(), DType::int32, {4});
   backend_->pointwise().run(EmbeddingBackward{
       .tokens = token_view, .grad_y = grad_y.view(), .row_scale = scale.view(), .grad_table = grad_table.view()});
-  expect_gradient(table, grad_table, [&] {
-    backend_->pointwise().run(
-        EmbeddingForward{.tokens = token_view, .table = table.view(), .row_scale = scale.view(), .y = y.view()});
-    return weighted(y, grad_y);
-  }, "table");
+  expect_gradient(
+      table, grad_table,
+      [&] {
+        backend_->pointwise().run(
+            EmbeddingForward{.tokens = token_view, .table = table.view(), .row_scale = scale.view(), .y = y.view()});
+        return weighted(y, grad_y);
+      },
+      "table");
 }
 
 TEST_F(Gradients, NoiseMix) {
   const HostLayout layout({3, 2}, 1);
   std::vector<std::int64_t> visits{5, 9};
-  HostTensor z = random_tensor({6, 8}, 1), time = random_tensor({6}, 2), noised({6, 8}), grad = random_tensor({6, 8}, 3),
-             grad_z({6, 8});
+  HostTensor z = random_tensor({6, 8}, 1), time = random_tensor({6}, 2), noised({6, 8}),
+             grad = random_tensor({6, 8}, 3), grad_z({6, 8});
   for (auto& t : time.data) t = 0.5F + 0.4F * std::tanh(t);
-  backend_->random().run(NoiseMixBackward{.grad_noised = grad.view(), .row_time = time.view(),
-                                          .row_sequence = layout.view().row_sequence, .grad_z = grad_z.view()});
-  expect_gradient(z, grad_z, [&] {
-    backend_->random().run(NoiseMix{.z = z.view(), .layout = layout.view(),
-                                    .sequence_visit = ConstTensorView(visits.data(), DType::int64, {2}),
-                                    .row_time = time.view(), .noised = noised.view(),
-                                    .key = random_key(3, RandomStream::nm_noise)});
-    return weighted(noised, grad);
-  }, "z");
+  backend_->random().run(NoiseMixBackward{.grad_noised = grad.view(),
+                                          .row_time = time.view(),
+                                          .row_sequence = layout.view().row_sequence,
+                                          .grad_z = grad_z.view()});
+  expect_gradient(
+      z, grad_z,
+      [&] {
+        backend_->random().run(NoiseMix{.z = z.view(),
+                                        .layout = layout.view(),
+                                        .sequence_visit = ConstTensorView(visits.data(), DType::int64, {2}),
+                                        .row_time = time.view(),
+                                        .noised = noised.view(),
+                                        .key = random_key(3, RandomStream::nm_noise)});
+        return weighted(noised, grad);
+      },
+      "z");
 }
 
 TEST_F(Gradients, CrossEntropy) {
@@ -194,14 +245,19 @@ TEST_F(Gradients, CrossEntropy) {
   HostTensor grad({4, 5}), sum({1}), unweighted({1}), correct({1});
   const auto run = [&](TensorView grad_view) {
     sum.data[0] = 0.0F;
-    backend_->loss().run(CrossEntropy{.logits = logits.view(), .targets = ConstTensorView(targets.data(), DType::int32, {4}),
-                                      .row_time = time.view(), .scale = scale.view(), .grad_logits = grad_view,
-                                      .loss_sum = sum.view(), .unweighted_sum = unweighted.view(),
+    backend_->loss().run(CrossEntropy{.logits = logits.view(),
+                                      .targets = ConstTensorView(targets.data(), DType::int32, {4}),
+                                      .row_time = time.view(),
+                                      .scale = scale.view(),
+                                      .grad_logits = grad_view,
+                                      .loss_sum = sum.view(),
+                                      .unweighted_sum = unweighted.view(),
                                       .correct = correct.view()});
     return 0.25 * static_cast<double>(sum.data[0]);
   };
   run(grad.view());
-  expect_gradient(logits, grad, [&] { return run({}); }, "logits");
+  expect_gradient(
+      logits, grad, [&] { return run({}); }, "logits");
 }
 
 TEST_F(Gradients, SquaredError) {
@@ -211,15 +267,21 @@ TEST_F(Gradients, SquaredError) {
              scale({1}, {0.5F}), grad({6, 4}), losses({2}), sum({1});
   const auto run = [&](TensorView grad_view) {
     sum.data[0] = 0.0F;
-    backend_->loss().run(SquaredError{.prediction = prediction.view(), .target = target.view(),
+    backend_->loss().run(SquaredError{.prediction = prediction.view(),
+                                      .target = target.view(),
                                       .row_mask = ConstTensorView(mask.data(), DType::uint8, {6}),
-                                      .row_sequence = layout.view().row_sequence, .offsets = layout.view().offsets,
-                                      .weight = weight.view(), .scale = scale.view(), .grad_prediction = grad_view,
-                                      .sequence_loss = losses.view(), .loss_sum = sum.view()});
+                                      .row_sequence = layout.view().row_sequence,
+                                      .offsets = layout.view().offsets,
+                                      .weight = weight.view(),
+                                      .scale = scale.view(),
+                                      .grad_prediction = grad_view,
+                                      .sequence_loss = losses.view(),
+                                      .loss_sum = sum.view()});
     return 0.5 * static_cast<double>(sum.data[0]);
   };
   run(grad.view());
-  expect_gradient(prediction, grad, [&] { return run({}); }, "prediction");
+  expect_gradient(
+      prediction, grad, [&] { return run({}); }, "prediction");
 }
 
 // Groups of the normalisation losses: two that count, one too small, and rows of none.
@@ -230,8 +292,8 @@ struct Groups {
   ConstTensorView groups() const { return {row_group.data(), DType::int32, {10}}; }
   void moments(Backend& backend) {
     loss.data[0] = 0.0F;
-    backend.reduce().run(GroupMoments{.z = z.view(), .row_group = groups(), .count = count.view(), .mean = mean.view(),
-                                      .variance = variance.view()});
+    backend.reduce().run(GroupMoments{
+        .z = z.view(), .row_group = groups(), .count = count.view(), .mean = mean.view(), .variance = variance.view()});
   }
 };
 
@@ -240,15 +302,25 @@ TEST_F(Gradients, UnivariateKl) {
   HostTensor offset({3, 3}), slope({3, 3});
   const auto loss = [&] {
     g.moments(*backend_);
-    backend_->reduce().run(UnivariateKl{.count = g.count.view(), .mean = g.mean.view(), .variance = g.variance.view(),
-                                        .offset = offset.view(), .slope = slope.view(), .loss = g.loss.view(),
+    backend_->reduce().run(UnivariateKl{.count = g.count.view(),
+                                        .mean = g.mean.view(),
+                                        .variance = g.variance.view(),
+                                        .offset = offset.view(),
+                                        .slope = slope.view(),
+                                        .loss = g.loss.view(),
                                         .min_count = 2.0F});
     return 0.7 * 0.5 * static_cast<double>(g.loss.data[0]);
   };
   loss();
-  backend_->reduce().run(MomentGradient{.grad_in = g.grad_in.view(), .z = g.z.view(), .row_group = g.groups(),
-                                        .mean = g.mean.view(), .offset = offset.view(), .slope = slope.view(),
-                                        .grad_z = g.grad_z.view(), .share = g.share.view(), .weight = 0.7F});
+  backend_->reduce().run(MomentGradient{.grad_in = g.grad_in.view(),
+                                        .z = g.z.view(),
+                                        .row_group = g.groups(),
+                                        .mean = g.mean.view(),
+                                        .offset = offset.view(),
+                                        .slope = slope.view(),
+                                        .grad_z = g.grad_z.view(),
+                                        .share = g.share.view(),
+                                        .weight = 0.7F});
   expect_gradient(g.z, g.grad_z, loss, "z");
 }
 
@@ -256,8 +328,15 @@ TEST_F(Gradients, MultivariateKl) {
   Groups g;
   const auto run = [&](bool gradient) {
     g.moments(*backend_);
-    MultivariateKl op{.z = g.z.view(), .row_group = g.groups(), .count = g.count.view(), .mean = g.mean.view(),
-                      .share = g.share.view(), .loss = g.loss.view(), .min_count = 2.0F, .shrinkage = 0.2F, .weight = 0.7F};
+    MultivariateKl op{.z = g.z.view(),
+                      .row_group = g.groups(),
+                      .count = g.count.view(),
+                      .mean = g.mean.view(),
+                      .share = g.share.view(),
+                      .loss = g.loss.view(),
+                      .min_count = 2.0F,
+                      .shrinkage = 0.2F,
+                      .weight = 0.7F};
     if (gradient) {
       op.grad_in = g.grad_in.view();
       op.grad_z = g.grad_z.view();
@@ -266,7 +345,8 @@ TEST_F(Gradients, MultivariateKl) {
     return 0.7 * 0.5 * static_cast<double>(g.loss.data[0]);
   };
   run(true);
-  expect_gradient(g.z, g.grad_z, [&] { return run(false); }, "z");
+  expect_gradient(
+      g.z, g.grad_z, [&] { return run(false); }, "z");
 }
 
 }  // namespace

@@ -36,7 +36,8 @@ TEST_F(HandWorked, LinearIsXTimesWeightTransposedPlusBias) {
 TEST_F(HandWorked, LinearBackwardOverwritesInputsAndAccumulatesParameters) {
   HostTensor x({2, 1}, {2, 3}), weight({1, 1}, {5}), grad_y({2, 1}, {1, 10});
   HostTensor grad_x({2, 1}, {99, 99}), grad_weight({1, 1}, {100}), grad_bias({1}, {1000});
-  backend_->matrix().run(LinearBackwardInput{.grad_y = grad_y.view(), .weight = weight.view(), .grad_x = grad_x.view()});
+  backend_->matrix().run(
+      LinearBackwardInput{.grad_y = grad_y.view(), .weight = weight.view(), .grad_x = grad_x.view()});
   backend_->matrix().run(LinearBackwardWeight{
       .grad_y = grad_y.view(), .x = x.view(), .grad_weight = grad_weight.view(), .grad_bias = grad_bias.view()});
   expect_values(grad_x, {5, 50});
@@ -57,8 +58,14 @@ TEST_F(HandWorked, GeluAtOne) {
 TEST_F(HandWorked, NormOfThreeAndSeven) {
   HostTensor x({1, 2}, {1, 3}), delta({1, 2}, {2, 4}), gain({2}, {1, 10}), bias({2}, {0, 5}), sum({1, 2}), y({1, 2}),
       mean({1}), inv_std({1});
-  backend_->norm().run(NormForward{.x = x.view(), .delta = delta.view(), .gain = gain.view(), .bias = bias.view(),
-                                   .sum = sum.view(), .y = y.view(), .mean = mean.view(), .inv_std = inv_std.view(),
+  backend_->norm().run(NormForward{.x = x.view(),
+                                   .delta = delta.view(),
+                                   .gain = gain.view(),
+                                   .bias = bias.view(),
+                                   .sum = sum.view(),
+                                   .y = y.view(),
+                                   .mean = mean.view(),
+                                   .inv_std = inv_std.view(),
                                    .epsilon = 0.0F});
   expect_values(sum, {3, 7});
   expect_values(mean, {5});
@@ -68,26 +75,35 @@ TEST_F(HandWorked, NormOfThreeAndSeven) {
 
 TEST_F(HandWorked, AdaptiveNormReadsItsSequencesChunks) {
   const HostLayout layout({1}, 1);
-  HostTensor x({2, 2}, {1, 3, 1, 3}), delta({2, 2}, {1, 1, 9, 9}), gates({1, 2}, {2, 4}), modulation({1, 4}, {7, 8, 1, 0});
+  HostTensor x({2, 2}, {1, 3, 1, 3}), delta({2, 2}, {1, 1, 9, 9}), gates({1, 2}, {2, 4}),
+      modulation({1, 4}, {7, 8, 1, 0});
   HostTensor sum({2, 2}), y({2, 2}), mean({2}), inv_std({2});
-  backend_->norm().run(AdaptiveNormForward{.x = x.view(), .delta = delta.view(), .gate_modulation = gates.view(),
-                                           .modulation = modulation.view(), .row_sequence = layout.view().row_sequence,
-                                           .sum = sum.view(), .y = y.view(), .mean = mean.view(),
-                                           .inv_std = inv_std.view(), .gate_chunk = 0, .shift_chunk = 0,
-                                           .scale_chunk = 1, .epsilon = 0.0F});
-  expect_values(sum, {3, 7, 1, 3});    // the dead row's gate is 0
-  expect_values(y, {5, 9, -1, 1});     // (-1, 1) * (1 + (1, 0)) + (7, 8); dead: scale and shift 0
+  backend_->norm().run(AdaptiveNormForward{.x = x.view(),
+                                           .delta = delta.view(),
+                                           .gate_modulation = gates.view(),
+                                           .modulation = modulation.view(),
+                                           .row_sequence = layout.view().row_sequence,
+                                           .sum = sum.view(),
+                                           .y = y.view(),
+                                           .mean = mean.view(),
+                                           .inv_std = inv_std.view(),
+                                           .gate_chunk = 0,
+                                           .shift_chunk = 0,
+                                           .scale_chunk = 1,
+                                           .epsilon = 0.0F});
+  expect_values(sum, {3, 7, 1, 3});  // the dead row's gate is 0
+  expect_values(y, {5, 9, -1, 1});   // (-1, 1) * (1 + (1, 0)) + (7, 8); dead: scale and shift 0
 }
 
 // Two rows, head width 2. Position 0 is not rotated; position 1 turns k by one radian.
 TEST_F(HandWorked, AttentionOfTwoRows) {
   const HostLayout layout({2}, 1);
-  HostTensor qkv({3, 6}, {1, 0, 0, 0, 10, 0,   //
-                          0, 0, 1, 0, 20, 1,   //
+  HostTensor qkv({3, 6}, {1, 0, 0, 0, 10, 0,  //
+                          0, 0, 1, 0, 20, 1,  //
                           7, 7, 7, 7, 7, 7});
   HostTensor out({3, 2}, {9, 9, 9, 9, 9, 9}), log_sum_exp({1, 3});
-  backend_->attention().run(
-      AttentionForward{.qkv = qkv.view(), .layout = layout.view(), .out = out.view(), .log_sum_exp = log_sum_exp.view()});
+  backend_->attention().run(AttentionForward{
+      .qkv = qkv.view(), .layout = layout.view(), .out = out.view(), .log_sum_exp = log_sum_exp.view()});
   const double score = std::cos(1.0) / std::sqrt(2.0);  // q_0 . rotate(k_1) / sqrt(h)
   const double p = std::exp(score) / (1.0 + std::exp(score));
   expect_values(out, {static_cast<float>(10 + 10 * p), static_cast<float>(p), 15, 0.5F, 0, 0}, 1e-5F);
@@ -120,8 +136,11 @@ TEST_F(HandWorked, TableLookUpsAndColumns) {
 TEST_F(HandWorked, LinearCombinationPerSequence) {
   const HostLayout layout({1, 1}, 1);
   HostTensor x({3, 1}, {1, 2, 3}), y({3, 1}, {10, 20, 30}), coefficients({2, 2}, {1, 2, -1, 0.5F}), out({3, 1});
-  backend_->pointwise().run(LinearCombination{.x = x.view(), .y = y.view(), .coefficients = coefficients.view(),
-                                              .row_sequence = layout.view().row_sequence, .out = out.view()});
+  backend_->pointwise().run(LinearCombination{.x = x.view(),
+                                              .y = y.view(),
+                                              .coefficients = coefficients.view(),
+                                              .row_sequence = layout.view().row_sequence,
+                                              .out = out.view()});
   expect_values(out, {21, 8, 0});
 }
 
@@ -142,9 +161,14 @@ TEST_F(HandWorked, DrawsBelongToTheirCoordinates) {
   backend_->random().run(
       UniformPerRow{.layout = layout.view(), .sequence_visit = visit_view, .out = uniform.view(), .key = key});
   expect_values(uniform, {random_uniform(key, 0, 42), random_uniform(key, 1, 42), 0}, 0.0F);
-  backend_->random().run(NoiseMix{.z = z.view(), .layout = layout.view(), .sequence_visit = visit_view,
-                                  .row_time = time.view(), .noised = noised.view(), .velocity = velocity.view(),
-                                  .key = key, .draw = 2});
+  backend_->random().run(NoiseMix{.z = z.view(),
+                                  .layout = layout.view(),
+                                  .sequence_visit = visit_view,
+                                  .row_time = time.view(),
+                                  .noised = noised.view(),
+                                  .velocity = velocity.view(),
+                                  .key = key,
+                                  .draw = 2});
   // t = 1: noised = eps. Row 1 holds elements 4 .. 7: one block, its pairs by Box-Muller.
   const auto words = random_words(key, 1, 42, 2);
   const float radius = std::sqrt(-2.0F * std::log(uniform_from_word(words.word[2])));
@@ -156,15 +180,21 @@ TEST_F(HandWorked, DrawsBelongToTheirCoordinates) {
 
 TEST_F(HandWorked, CrossEntropyOfTwoClasses) {
   std::vector<std::int32_t> targets{1, -1, 0};
-  HostTensor logits({3, 2}, {0, 0, 5, 5, 2, 2}), scale({1}, {2}), grad({3, 2}), sum({1}, {1}), unweighted({1}), correct({1});
+  HostTensor logits({3, 2}, {0, 0, 5, 5, 2, 2}), scale({1}, {2}), grad({3, 2}), sum({1}, {1}), unweighted({1}),
+      correct({1});
   HostTensor time({3}, {0.5F, 1, 1});
-  backend_->loss().run(CrossEntropy{.logits = logits.view(), .targets = ConstTensorView(targets.data(), DType::int32, {3}),
-                                    .row_time = time.view(), .scale = scale.view(), .grad_logits = grad.view(),
-                                    .loss_sum = sum.view(), .unweighted_sum = unweighted.view(), .correct = correct.view()});
+  backend_->loss().run(CrossEntropy{.logits = logits.view(),
+                                    .targets = ConstTensorView(targets.data(), DType::int32, {3}),
+                                    .row_time = time.view(),
+                                    .scale = scale.view(),
+                                    .grad_logits = grad.view(),
+                                    .loss_sum = sum.view(),
+                                    .unweighted_sum = unweighted.view(),
+                                    .correct = correct.view()});
   const float ln2 = std::log(2.0F);
-  expect_values(sum, {1 + 1.5F * ln2});    // weights sin^2(pi/4) = 1/2 and 1
+  expect_values(sum, {1 + 1.5F * ln2});  // weights sin^2(pi/4) = 1/2 and 1
   expect_values(unweighted, {2 * ln2});
-  expect_values(correct, {1});             // on ties the lowest class is the guess
+  expect_values(correct, {1});  // on ties the lowest class is the guess
   expect_values(grad, {0.5F, -0.5F, 0, 0, -1, 1});
 }
 
@@ -173,11 +203,16 @@ TEST_F(HandWorked, SquaredErrorCountsMaskedRowsPerSequence) {
   std::vector<std::uint8_t> mask{1, 0, 1, 1};
   HostTensor prediction({4, 2}, {1, 3, 9, 9, 2, 2, 5, 5}), target({4, 2}), weight({2}, {2, 10}), scale({1}, {0.5F}),
       grad({4, 2}), losses({2}), sum({1}, {1});
-  backend_->loss().run(SquaredError{.prediction = prediction.view(), .target = target.view(),
+  backend_->loss().run(SquaredError{.prediction = prediction.view(),
+                                    .target = target.view(),
                                     .row_mask = ConstTensorView(mask.data(), DType::uint8, {4}),
-                                    .row_sequence = layout.view().row_sequence, .offsets = layout.view().offsets,
-                                    .weight = weight.view(), .scale = scale.view(), .grad_prediction = grad.view(),
-                                    .sequence_loss = losses.view(), .loss_sum = sum.view()});
+                                    .row_sequence = layout.view().row_sequence,
+                                    .offsets = layout.view().offsets,
+                                    .weight = weight.view(),
+                                    .scale = scale.view(),
+                                    .grad_prediction = grad.view(),
+                                    .sequence_loss = losses.view(),
+                                    .loss_sum = sum.view()});
   expect_values(losses, {5, 4});
   expect_values(sum, {1 + 2 * 5 + 10 * 4});
   expect_values(grad, {1, 3, 0, 0, 10, 10, 0, 0});
@@ -186,21 +221,30 @@ TEST_F(HandWorked, SquaredErrorCountsMaskedRowsPerSequence) {
 TEST_F(HandWorked, MomentsAndTheirDivergence) {
   std::vector<std::int32_t> row_group{0, 0, -1};
   const ConstTensorView groups(row_group.data(), DType::int32, {3});
-  HostTensor z({3, 1}, {1, 5, 100}), count({2}), mean({2, 1}), variance({2, 1}), offset({2, 1}), slope({2, 1}), loss({1});
-  backend_->reduce().run(GroupMoments{.z = z.view(), .row_group = groups, .count = count.view(), .mean = mean.view(),
-                                      .variance = variance.view()});
+  HostTensor z({3, 1}, {1, 5, 100}), count({2}), mean({2, 1}), variance({2, 1}), offset({2, 1}), slope({2, 1}),
+      loss({1});
+  backend_->reduce().run(GroupMoments{
+      .z = z.view(), .row_group = groups, .count = count.view(), .mean = mean.view(), .variance = variance.view()});
   expect_values(count, {2, 0});
   expect_values(mean, {3, 0});
   expect_values(variance, {4, 0});
-  backend_->reduce().run(UnivariateKl{.count = count.view(), .mean = mean.view(), .variance = variance.view(),
-                                      .offset = offset.view(), .slope = slope.view(), .loss = loss.view()});
+  backend_->reduce().run(UnivariateKl{.count = count.view(),
+                                      .mean = mean.view(),
+                                      .variance = variance.view(),
+                                      .offset = offset.view(),
+                                      .slope = slope.view(),
+                                      .loss = loss.view()});
   const float expected = 0.5F * (9 + 4 - 1 - std::log(4.0F));
   expect_values(loss, {expected});
   expect_values(offset, {1.5F, 0});
   expect_values(slope, {0.375F, 0});
   HostTensor multivariate({1});  // one dimension: the same divergence, of variance 0.5 * 4 + 0.5
-  backend_->reduce().run(MultivariateKl{.z = z.view(), .row_group = groups, .count = count.view(), .mean = mean.view(),
-                                        .loss = multivariate.view(), .shrinkage = 0.5F});
+  backend_->reduce().run(MultivariateKl{.z = z.view(),
+                                        .row_group = groups,
+                                        .count = count.view(),
+                                        .mean = mean.view(),
+                                        .loss = multivariate.view(),
+                                        .shrinkage = 0.5F});
   expect_values(multivariate, {0.5F * (9 + 2.5F - 1 - std::log(2.5F))});
 }
 
@@ -208,14 +252,16 @@ TEST_F(HandWorked, SequenceMeanOfMaskedRows) {
   const HostLayout layout({3, 1}, 1);
   std::vector<std::uint8_t> mask{1, 0, 1, 0, 1};
   HostTensor x({5, 1}, {1, 50, 5, 70, 90}), mean({2, 1}, {-1, -1});
-  backend_->reduce().run(SequenceMean{.x = x.view(), .row_mask = ConstTensorView(mask.data(), DType::uint8, {5}),
-                                      .layout = layout.view(), .mean = mean.view()});
+  backend_->reduce().run(SequenceMean{.x = x.view(),
+                                      .row_mask = ConstTensorView(mask.data(), DType::uint8, {5}),
+                                      .layout = layout.view(),
+                                      .mean = mean.view()});
   expect_values(mean, {3, 0});
 }
 
 struct AdamState {
-  HostTensor grad{{64}}, master{{64}}, first{{64}}, second{{64}}, ema{{64}}, compute{{64}}, scalars{{StepScalars::kSlots}},
-      squared_norm{{1}};
+  HostTensor grad{{64}}, master{{64}}, first{{64}}, second{{64}}, ema{{64}}, compute{{64}},
+      scalars{{StepScalars::kSlots}}, squared_norm{{1}};
   std::vector<std::uint8_t> decay{1};
   AdamState() {
     grad.data[0] = 4.0F;
@@ -229,10 +275,16 @@ struct AdamState {
     scalars.data[StepScalars::ema_decay] = 0.75F;
   }
   void run(Backend& backend) {
-    backend.optimizer().run(AdamW{.grad = grad.view(), .decay_blocks = ConstTensorView(decay.data(), DType::uint8, {1}),
-                                  .scalars = scalars.view(), .squared_norm = squared_norm.view(), .master = master.view(),
-                                  .first_moment = first.view(), .second_moment = second.view(), .ema = ema.view(),
-                                  .compute = compute.view(), .weight_decay = 0.5F});
+    backend.optimizer().run(AdamW{.grad = grad.view(),
+                                  .decay_blocks = ConstTensorView(decay.data(), DType::uint8, {1}),
+                                  .scalars = scalars.view(),
+                                  .squared_norm = squared_norm.view(),
+                                  .master = master.view(),
+                                  .first_moment = first.view(),
+                                  .second_moment = second.view(),
+                                  .ema = ema.view(),
+                                  .compute = compute.view(),
+                                  .weight_decay = 0.5F});
   }
 };
 
@@ -250,8 +302,10 @@ TEST_F(HandWorked, AdamWFirstStep) {
 TEST_F(HandWorked, AdamWDoesNothingWhenSkippedOrNotFinite) {
   for (const bool skip : {true, false}) {
     AdamState state;
-    if (skip) state.scalars.data[StepScalars::skip] = 1.0F;
-    else state.squared_norm.data[0] = std::numeric_limits<float>::infinity();
+    if (skip)
+      state.scalars.data[StepScalars::skip] = 1.0F;
+    else
+      state.squared_norm.data[0] = std::numeric_limits<float>::infinity();
     state.run(*backend_);
     EXPECT_EQ(state.master.data[0], 2.0F);
     EXPECT_EQ(state.first.data[0], 0.0F);
@@ -282,8 +336,12 @@ TEST(MultivariateKlOnEveryBackend, SaysWhenTheCovarianceIsSingular) {
     const auto backend = backends::make_backend(name, {.threads = 1});
     std::vector<std::int32_t> row_group{0, 0};
     HostTensor z({2, 2}, {1, 1, 2, 2}), count({1}, {2}), mean({1, 2}, {1.5F, 1.5F}), loss({1});
-    const MultivariateKl op{.z = z.view(), .row_group = ConstTensorView(row_group.data(), DType::int32, {2}),
-                            .count = count.view(), .mean = mean.view(), .loss = loss.view(), .shrinkage = 0.0F};
+    const MultivariateKl op{.z = z.view(),
+                            .row_group = ConstTensorView(row_group.data(), DType::int32, {2}),
+                            .count = count.view(),
+                            .mean = mean.view(),
+                            .loss = loss.view(),
+                            .shrinkage = 0.0F};
     backend->set_planning(true);
     backend->reduce().run(op);
     backend->set_planning(false);

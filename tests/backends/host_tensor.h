@@ -46,7 +46,8 @@ class HostLayout {
     row_position_.insert(row_position_.end(), static_cast<std::size_t>(dead_rows), 0);
     offsets_.insert(offsets_.end(), static_cast<std::size_t>(spare), offsets_.back());
     for (std::size_t s = 0; s + 1 < offsets_.size(); ++s) order_.push_back(static_cast<std::int32_t>(s));
-    std::stable_sort(order_.begin(), order_.end(), [this](std::int32_t a, std::int32_t b) { return length(a) > length(b); });
+    std::stable_sort(order_.begin(), order_.end(),
+                     [this](std::int32_t a, std::int32_t b) { return length(a) > length(b); });
   }
   PackedLayout view() const {
     return {vector(offsets_), vector(row_sequence_), vector(row_position_), vector(order_), length(order_.front())};

@@ -41,18 +41,21 @@ inline std::vector<float> to_floats(const std::vector<std::byte>& bytes, DType t
 // Operands of one op on one backend.
 class Operands {
  public:
-  Operands(Backend& backend, DType activation, std::uint32_t seed) : backend_(&backend), activation_(activation), seed_(seed) {}
+  Operands(Backend& backend, DType activation, std::uint32_t seed)
+      : backend_(&backend), activation_(activation), seed_(seed) {}
 
   Backend& backend() { return *backend_; }
   DType activation() const { return activation_; }
 
   // Standard normals times `deviation`, plus `mean`.
   ConstTensorView normal(const std::string& name, DType type, Shape shape, double deviation = 1.0, double mean = 0.0) {
-    return place(name, type, shape, [&](std::uint32_t i) { return mean + deviation * normal_draw(name, i); }, Role::input);
+    return place(
+        name, type, shape, [&](std::uint32_t i) { return mean + deviation * normal_draw(name, i); }, Role::input);
   }
   ConstTensorView uniform(const std::string& name, Shape shape, double low = 0.0, double high = 1.0) {
-    return place(name, DType::float32, shape, [&](std::uint32_t i) { return low + (high - low) * uniform_draw(name, i); },
-                 Role::input);
+    return place(
+        name, DType::float32, shape, [&](std::uint32_t i) { return low + (high - low) * uniform_draw(name, i); },
+        Role::input);
   }
   template <class T>
   ConstTensorView values(const std::string& name, const std::vector<T>& data, Shape shape) {
@@ -67,7 +70,8 @@ class Operands {
   }
   // Poisoned, compared afterwards.
   TensorView output(const std::string& name, DType type, Shape shape) {
-    return place(name, type, shape, [](std::uint32_t) { return std::nan(""); }, Role::output);
+    return place(
+        name, type, shape, [](std::uint32_t) { return std::nan(""); }, Role::output);
   }
   // Random before the op, which adds to it or updates it; compared afterwards.
   TensorView updated(const std::string& name, DType type, Shape shape, double deviation = 1.0, double mean = 0.0) {

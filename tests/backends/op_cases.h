@@ -93,9 +93,10 @@ inline void add_float_head(std::vector<OpCase>& out, const CaseSizes& sizes) {
   const double flops = 2.0 * static_cast<double>(rows * in * columns);
   out.push_back({"LinearForward_head", [=](Operands& o) {
                    o.flops = flops;
-                   const LinearForward op{.x = o.normal("x", o.activation(), {rows, in}),
-                                          .weight = o.normal("weight", o.activation(), {columns, in}, 1.0 / std::sqrt(in)),
-                                          .y = o.output("y", DType::float32, {rows, columns})};
+                   const LinearForward op{
+                       .x = o.normal("x", o.activation(), {rows, in}),
+                       .weight = o.normal("weight", o.activation(), {columns, in}, 1.0 / std::sqrt(in)),
+                       .y = o.output("y", DType::float32, {rows, columns})};
                    return [&o, op] { o.backend().matrix().run(op); };
                  }});
   out.push_back({"LinearBackwardInput_head", [=](Operands& o) {
@@ -107,9 +108,10 @@ inline void add_float_head(std::vector<OpCase>& out, const CaseSizes& sizes) {
                  }});
   out.push_back({"LinearBackwardWeight_head", [=](Operands& o) {
                    o.flops = flops;
-                   const LinearBackwardWeight op{.grad_y = o.normal("grad_y", DType::float32, {rows, columns}),
-                                                 .x = o.normal("x", o.activation(), {rows, in}),
-                                                 .grad_weight = o.updated("grad_weight", DType::float32, {columns, in})};
+                   const LinearBackwardWeight op{
+                       .grad_y = o.normal("grad_y", DType::float32, {rows, columns}),
+                       .x = o.normal("x", o.activation(), {rows, in}),
+                       .grad_weight = o.updated("grad_weight", DType::float32, {columns, in})};
                    return [&o, op] { o.backend().matrix().run(op); };
                  }});
 }
@@ -205,11 +207,12 @@ inline void add_attention(std::vector<OpCase>& out, const CaseSizes& sizes) {
   const std::int64_t rows = sizes.rows(), width = sizes.width;
   out.push_back({"AttentionForward", [=](Operands& o) {
                    o.flops = 2.0 * sizes.attention_flops();
-                   const AttentionForward op{.qkv = o.normal("qkv", o.activation(), {rows, 3 * width}),
-                                             .layout = o.layout(sizes.lengths, sizes.dead_rows),
-                                             .out = o.output("out", o.activation(), {rows, width}),
-                                             .log_sum_exp = o.output("log_sum_exp", DType::float32, {sizes.heads, rows}),
-                                             .heads = sizes.heads};
+                   const AttentionForward op{
+                       .qkv = o.normal("qkv", o.activation(), {rows, 3 * width}),
+                       .layout = o.layout(sizes.lengths, sizes.dead_rows),
+                       .out = o.output("out", o.activation(), {rows, width}),
+                       .log_sum_exp = o.output("log_sum_exp", DType::float32, {sizes.heads, rows}),
+                       .heads = sizes.heads};
                    return [&o, op] { o.backend().attention().run(op); };
                  }});
   out.push_back({"AttentionBackward", [=](Operands& o) {
@@ -218,8 +221,8 @@ inline void add_attention(std::vector<OpCase>& out, const CaseSizes& sizes) {
                    const auto qkv = o.normal("qkv", o.activation(), {rows, 3 * width});
                    const auto out_view = o.output("out", o.activation(), {rows, width});
                    const auto log_sum_exp = o.output("log_sum_exp", DType::float32, {sizes.heads, rows});
-                   const AttentionForward forward{.qkv = qkv, .layout = layout, .out = out_view,
-                                                  .log_sum_exp = log_sum_exp, .heads = sizes.heads};
+                   const AttentionForward forward{
+                       .qkv = qkv, .layout = layout, .out = out_view, .log_sum_exp = log_sum_exp, .heads = sizes.heads};
                    plan_and_run(o.backend(), [&] { o.backend().attention().run(forward); });
                    const AttentionBackward op{.grad_out = o.normal("grad_out", o.activation(), {rows, width}),
                                               .qkv = qkv,
@@ -276,17 +279,19 @@ inline void add_pointwise(std::vector<OpCase>& out, const CaseSizes& sizes) {
                    return [&o, op] { o.backend().pointwise().run(op); };
                  }});
   out.push_back({"EmbeddingForward", [=](Operands& o) {
-                   const EmbeddingForward op{.tokens = o.values("tokens", integers(rows, 0, static_cast<int>(vocab), 5)),
-                                             .table = o.normal("table", o.activation(), {vocab, width}),
-                                             .row_scale = o.uniform("row_scale", {rows}),
-                                             .y = o.output("y", o.activation(), {rows, width})};
+                   const EmbeddingForward op{
+                       .tokens = o.values("tokens", integers(rows, 0, static_cast<int>(vocab), 5)),
+                       .table = o.normal("table", o.activation(), {vocab, width}),
+                       .row_scale = o.uniform("row_scale", {rows}),
+                       .y = o.output("y", o.activation(), {rows, width})};
                    return [&o, op] { o.backend().pointwise().run(op); };
                  }});
   out.push_back({"EmbeddingBackward", [=](Operands& o) {
-                   const EmbeddingBackward op{.tokens = o.values("tokens", integers(rows, 0, static_cast<int>(vocab), 5)),
-                                              .grad_y = o.normal("grad_y", o.activation(), {rows, width}),
-                                              .row_scale = o.uniform("row_scale", {rows}),
-                                              .grad_table = o.updated("grad_table", DType::float32, {vocab, width})};
+                   const EmbeddingBackward op{
+                       .tokens = o.values("tokens", integers(rows, 0, static_cast<int>(vocab), 5)),
+                       .grad_y = o.normal("grad_y", o.activation(), {rows, width}),
+                       .row_scale = o.uniform("row_scale", {rows}),
+                       .grad_table = o.updated("grad_table", DType::float32, {vocab, width})};
                    return [&o, op] { o.backend().pointwise().run(op); };
                  }});
   out.push_back({"ColumnAffine", [=](Operands& o) {
@@ -388,11 +393,12 @@ inline void add_losses(std::vector<OpCase>& out, const CaseSizes& sizes) {
 inline void add_reductions(std::vector<OpCase>& out, const CaseSizes& sizes) {
   const std::int64_t rows = sizes.rows(), width = sizes.width, groups = sizes.groups;
   out.push_back({"GroupMoments", [=](Operands& o) {
-                   const GroupMoments op{.z = o.normal("z", o.activation(), {rows, width}, 1.0, 0.3),
-                                         .row_group = o.values("row_group", integers(rows, -1, static_cast<int>(groups) - 1, 7)),
-                                         .count = o.output("count", DType::float32, {groups}),
-                                         .mean = o.output("mean", DType::float32, {groups, width}),
-                                         .variance = o.output("variance", DType::float32, {groups, width})};
+                   const GroupMoments op{
+                       .z = o.normal("z", o.activation(), {rows, width}, 1.0, 0.3),
+                       .row_group = o.values("row_group", integers(rows, -1, static_cast<int>(groups) - 1, 7)),
+                       .count = o.output("count", DType::float32, {groups}),
+                       .mean = o.output("mean", DType::float32, {groups, width}),
+                       .variance = o.output("variance", DType::float32, {groups, width})};
                    return [&o, op] { o.backend().reduce().run(op); };
                  }});
   out.push_back({"UnivariateKl", [=](Operands& o) {
@@ -407,15 +413,16 @@ inline void add_reductions(std::vector<OpCase>& out, const CaseSizes& sizes) {
                    return [&o, op] { o.backend().reduce().run(op); };
                  }});
   out.push_back({"MomentGradient", [=](Operands& o) {
-                   const MomentGradient op{.grad_in = o.normal("grad_in", o.activation(), {rows, width}),
-                                           .z = o.normal("z", o.activation(), {rows, width}),
-                                           .row_group = o.values("row_group", integers(rows, -1, static_cast<int>(groups), 7)),
-                                           .mean = o.normal("mean", DType::float32, {groups, width}),
-                                           .offset = o.normal("offset", DType::float32, {groups, width}),
-                                           .slope = o.normal("slope", DType::float32, {groups, width}),
-                                           .grad_z = o.output("grad_z", o.activation(), {rows, width}),
-                                           .share = o.uniform("share", {1}),
-                                           .weight = 0.7F};
+                   const MomentGradient op{
+                       .grad_in = o.normal("grad_in", o.activation(), {rows, width}),
+                       .z = o.normal("z", o.activation(), {rows, width}),
+                       .row_group = o.values("row_group", integers(rows, -1, static_cast<int>(groups), 7)),
+                       .mean = o.normal("mean", DType::float32, {groups, width}),
+                       .offset = o.normal("offset", DType::float32, {groups, width}),
+                       .slope = o.normal("slope", DType::float32, {groups, width}),
+                       .grad_z = o.output("grad_z", o.activation(), {rows, width}),
+                       .share = o.uniform("share", {1}),
+                       .weight = 0.7F};
                    return [&o, op] { o.backend().reduce().run(op); };
                  }});
   out.push_back({"SequenceMean", [=](Operands& o) {
@@ -437,7 +444,10 @@ inline void add_multivariate(std::vector<OpCase>& out, const CaseSizes& sizes) {
                      const auto row_group = o.values("row_group", integers(rows, -1, static_cast<int>(groups), 8));
                      const auto count = o.output("count", DType::float32, {groups});
                      const auto mean = o.output("mean", DType::float32, {groups, width});
-                     const GroupMoments moments{.z = z, .row_group = row_group, .count = count, .mean = mean,
+                     const GroupMoments moments{.z = z,
+                                                .row_group = row_group,
+                                                .count = count,
+                                                .mean = mean,
                                                 .variance = o.output("variance", DType::float32, {groups, width})};
                      plan_and_run(o.backend(), [&] { o.backend().reduce().run(moments); });
                      const MultivariateKl op{.z = z,

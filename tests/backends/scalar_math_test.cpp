@@ -23,7 +23,8 @@ std::vector<const Kernels*> tables() {
 
 std::vector<float> grid(float low, float high, int count) {
   std::vector<float> x;
-  for (int i = 0; i < count; ++i) x.push_back(low + (high - low) * static_cast<float>(i) / static_cast<float>(count - 1));
+  for (int i = 0; i < count; ++i)
+    x.push_back(low + (high - low) * static_cast<float>(i) / static_cast<float>(count - 1));
   return x;
 }
 
@@ -38,14 +39,19 @@ double worst(const std::vector<float>& actual, const std::vector<float>& x, cons
   return out;
 }
 
-double ulp(double value) { return std::ldexp(1.0, std::max(std::ilogb(std::abs(value)), -126) - 23); }
+double ulp(double value) {
+  return std::ldexp(1.0, std::max(std::ilogb(std::abs(value)), -126) - 23);
+}
 
 TEST(ScalarMath, SigmoidLinearUnitIsAccurateToAFewUlp) {
   const auto x = grid(-80.0F, 80.0F, 100001);
   std::vector<float> y(x.size());
   for (const auto* kernels : tables()) {
     kernels->silu(x.data(), y.data(), static_cast<std::int64_t>(x.size()));
-    EXPECT_LE(worst(y, x, [](double v) { return v / (1.0 + std::exp(-v)); }, ulp), 4.0) << kernels->name;
+    EXPECT_LE(worst(
+                  y, x, [](double v) { return v / (1.0 + std::exp(-v)); }, ulp),
+              4.0)
+        << kernels->name;
   }
 }
 
@@ -56,16 +62,30 @@ TEST(ScalarMath, GeluIsAccurate) {
   const auto by_size = [](double v) { return std::max(std::abs(v), 1.0); };
   for (const auto* kernels : tables()) {
     kernels->gelu(x.data(), y.data(), static_cast<std::int64_t>(x.size()), GeluKind::erf);
-    EXPECT_LE(worst(y, x, [](double v) { return 0.5 * v * std::erfc(-v / std::numbers::sqrt2); }, by_size), 3e-7) << kernels->name;
+    EXPECT_LE(worst(
+                  y, x, [](double v) { return 0.5 * v * std::erfc(-v / std::numbers::sqrt2); }, by_size),
+              3e-7)
+        << kernels->name;
     kernels->gelu(x.data(), y.data(), static_cast<std::int64_t>(x.size()), GeluKind::tanh);
-    EXPECT_LE(worst(y, x, [](double v) {
-                return 0.5 * v * (1.0 + std::tanh(std::sqrt(2.0 / std::numbers::pi) * (v + 0.044715 * v * v * v)));
-              }, by_size), 3e-7) << kernels->name;
+    EXPECT_LE(worst(
+                  y, x,
+                  [](double v) {
+                    return 0.5 * v * (1.0 + std::tanh(std::sqrt(2.0 / std::numbers::pi) * (v + 0.044715 * v * v * v)));
+                  },
+                  by_size),
+              3e-7)
+        << kernels->name;
     const std::vector<float> ones(x.size(), 1.0F);
     kernels->gelu_backward(ones.data(), x.data(), y.data(), static_cast<std::int64_t>(x.size()), GeluKind::erf);
-    EXPECT_LE(worst(y, x, [](double v) {
-                return 0.5 * std::erfc(-v / std::numbers::sqrt2) + v * std::exp(-0.5 * v * v) / std::sqrt(2.0 * std::numbers::pi);
-              }, one), 5e-7) << kernels->name;
+    EXPECT_LE(worst(
+                  y, x,
+                  [](double v) {
+                    return 0.5 * std::erfc(-v / std::numbers::sqrt2) +
+                           v * std::exp(-0.5 * v * v) / std::sqrt(2.0 * std::numbers::pi);
+                  },
+                  one),
+              5e-7)
+        << kernels->name;
   }
 }
 

@@ -166,7 +166,8 @@ TEST_F(TaskReaderTest, RefusesDamagedGzip) {
   EXPECT_EQ(read_task(write(good, "t.csv.gz"), {}).rows.size(), 3U);
   EXPECT_THAT(error_of(good.substr(0, good.size() - 9), "t.csv.gz"), HasSubstr("cut short"));
   EXPECT_THAT(error_of(good.substr(0, good.size() / 2), "t.csv.gz"), HasSubstr("cut short"));
-  EXPECT_THAT(error_of(good + "trailing garbage of some length", "t.csv.gz"), HasSubstr("garbage behind gzip member 1"));
+  EXPECT_THAT(error_of(good + "trailing garbage of some length", "t.csv.gz"),
+              HasSubstr("garbage behind gzip member 1"));
   EXPECT_THAT(error_of(kGood, "t.csv.gz"), HasSubstr("named .gz but not gzip"));
   std::string flipped = good;
   flipped[good.size() - 6] = static_cast<char>(flipped[good.size() - 6] ^ 0x10);  // in the checksum

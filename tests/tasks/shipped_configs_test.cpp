@@ -29,7 +29,9 @@ std::vector<std::string> shipped() {
   return names;
 }
 
-bool is_diffusion(const fs::path& name) { return name.filename().string().starts_with("diffusion_"); }
+bool is_diffusion(const fs::path& name) {
+  return name.filename().string().starts_with("diffusion_");
+}
 bool is_autoencoder(const fs::path& name) {
   const auto file = name.filename().string();
   return file.starts_with("nm") || file.starts_with("tn") || file.starts_with("mlm");
@@ -39,7 +41,8 @@ TEST(ShippedConfigs, AreAllThere) {
   const auto names = shipped();
   for (const std::string variant : {"nm", "tn", "mlm"}) {
     for (const std::string prefix : {"", "diffusion_"}) {
-      std::vector<std::string> expected = {"demo/" + prefix + variant + ".cfg", "local/" + prefix + variant + "_nano.cfg"};
+      std::vector<std::string> expected = {"demo/" + prefix + variant + ".cfg",
+                                           "local/" + prefix + variant + "_nano.cfg"};
       for (const std::string size : {"s", "m", "l"}) expected.push_back(prefix + variant + "_" + size + ".cfg");
       for (const auto& name : expected) EXPECT_TRUE(std::ranges::count(names, name)) << name;
     }

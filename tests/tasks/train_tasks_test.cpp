@@ -86,7 +86,8 @@ TEST_F(TrainTasks, DiffusionResumesBitForBitWithItsSamplerAndMovingAverage) {
     EXPECT_EQ(metric_lines(whole.run.directory), metric_lines(cut.run.directory));
     expect_equal_checkpoints(whole.run.directory, cut.run.directory);
     const auto checkpoint = io::open_checkpoint_at(cut.run.directory);
-    for (const auto* file : {"ema.safetensors", train::kMomentsFile}) EXPECT_TRUE(checkpoint.files.contains(file)) << file;
+    for (const auto* file : {"ema.safetensors", train::kMomentsFile})
+      EXPECT_TRUE(checkpoint.files.contains(file)) << file;
     const auto sampler = nlohmann::json::parse(checkpoint.state.extra_json).at("importance_sampler");
     double seen = 0.0;
     for (std::size_t i = 100; i < 200; ++i) seen += sampler[i].get<double>();
@@ -147,10 +148,11 @@ TEST_F(TrainTasks, DiffusionRefusesAnEncoderThatChanged) {
 }
 
 TEST_F(TrainTasks, MissingInputsAreNamed) {
-  expect_error<UserError>([&] { small_diffusion("", shards_, folder_ / "d").latents.validate(); }, {"latents.autoencoder"});
+  expect_error<UserError>([&] { small_diffusion("", shards_, folder_ / "d").latents.validate(); },
+                          {"latents.autoencoder"});
   EXPECT_THROW(run_task(train_diffusion, small_diffusion(folder_ / "nothing", shards_, folder_ / "d")), Error);
-  expect_error<DataError>([&] { run_task(train_autoencoder, small_autoencoder("nm", folder_ / "none", folder_ / "a")); },
-                          {"none"});
+  expect_error<DataError>(
+      [&] { run_task(train_autoencoder, small_autoencoder("nm", folder_ / "none", folder_ / "a")); }, {"none"});
   auto global = small_autoencoder("nm", shards_, folder_ / "b");
   global.model.moments = "global";
   expect_error<UserError>([&] { run_task(train_autoencoder, global); }, {"moments = global", "micro_batches = 1"});

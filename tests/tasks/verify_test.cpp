@@ -72,7 +72,9 @@ class VerifyTest : public ::testing::Test {
     std::string table = "id,sequence,label,split\n";
     for (int i = 0; i < 30; ++i)
       table += fmt::format("q{},{},{},{}\n", i, testing::random_letters(12, static_cast<std::uint64_t>(i)), i % 2,
-                           i < 16 ? "train" : i < 22 ? "valid" : "test");
+                           i < 16   ? "train"
+                           : i < 22 ? "valid"
+                                    : "test");
     write_bytes(*folder_ / "t.csv", table);
     ProbeConfig config;
     config.run.directory = (*folder_ / "probe").string();

@@ -19,7 +19,9 @@ double half_value(std::uint32_t bits) {
   return sign * std::ldexp(1024 + fraction, exponent - 25);
 }
 
-bool is_finite_half(std::uint32_t bits) { return ((bits >> 10U) & 31U) != 31U; }
+bool is_finite_half(std::uint32_t bits) {
+  return ((bits >> 10U) & 31U) != 31U;
+}
 
 TEST(Float16, EveryHalfIsReadAsItsValueAndComesBack) {
   for (std::uint32_t bits = 0; bits < 65536; ++bits) {
@@ -61,12 +63,13 @@ TEST(Float16, OverflowsToInfinityFromHalfAStepAboveTheLargest) {
 
 TEST(BFloat16, RoundsToNearestEvenAndKeepsNaN) {
   EXPECT_EQ(static_cast<float>(BFloat16(1.0F)), 1.0F);
-  EXPECT_EQ(static_cast<float>(BFloat16(1.00390625F)), 1.0F);          // tie to even
-  EXPECT_EQ(static_cast<float>(BFloat16(1.01171875F)), 1.015625F);     // tie to even
+  EXPECT_EQ(static_cast<float>(BFloat16(1.00390625F)), 1.0F);       // tie to even
+  EXPECT_EQ(static_cast<float>(BFloat16(1.01171875F)), 1.015625F);  // tie to even
   EXPECT_EQ(static_cast<float>(BFloat16(std::nextafter(1.00390625F, 2.0F))), 1.0078125F);
   EXPECT_TRUE(std::isnan(static_cast<float>(BFloat16(std::numeric_limits<float>::quiet_NaN()))));
   EXPECT_TRUE(std::isnan(static_cast<float>(BFloat16(std::bit_cast<float>(0x7F800001U)))));
-  EXPECT_EQ(static_cast<float>(BFloat16(std::numeric_limits<float>::infinity())), std::numeric_limits<float>::infinity());
+  EXPECT_EQ(static_cast<float>(BFloat16(std::numeric_limits<float>::infinity())),
+            std::numeric_limits<float>::infinity());
   EXPECT_TRUE(std::isinf(static_cast<float>(BFloat16(std::numeric_limits<float>::max()))));
 }
 

@@ -29,7 +29,8 @@ class OpChecks : public ::testing::Test {
   std::unique_ptr<Backend> backend_ = backends::make_backend("cpu", {.threads = 1, .plan_only = true});
   static TensorView view(Shape shape, DType type = DType::float32) { return {nullptr, type, shape}; }
   static PackedLayout layout(std::int64_t rows) {
-    return {view({3}, DType::int32), view({rows}, DType::int32), view({rows}, DType::int32), view({2}, DType::int32), 5};
+    return {view({3}, DType::int32), view({rows}, DType::int32), view({rows}, DType::int32), view({2}, DType::int32),
+            5};
   }
 };
 
@@ -42,8 +43,8 @@ TEST_F(OpChecks, NameOpOperandAndShapes) {
 
 TEST_F(OpChecks, NameTypes) {
   EXPECT_THAT(message_of([&] {
-                backend_->matrix().run(LinearForward{
-                    .x = view({4, 3}, DType::bfloat16), .weight = view({5, 3}), .y = view({4, 5})});
+                backend_->matrix().run(
+                    LinearForward{.x = view({4, 3}, DType::bfloat16), .weight = view({5, 3}), .y = view({4, 5})});
               }),
               AllOf(HasSubstr("weight"), HasSubstr("float32"), HasSubstr("expected bfloat16")));
 }
@@ -73,8 +74,12 @@ TEST_F(OpChecks, WantMemoryOutsideOfPlanning) {
 TEST_F(OpChecks, OfEveryFamily) {
   const std::int64_t rows = 6, width = 8;
   EXPECT_THAT(message_of([&] {
-                backend_->norm().run(NormForward{.x = view({rows, width}), .gain = view({width}), .bias = view({width}),
-                                                 .y = view({rows, width}), .mean = view({rows}), .inv_std = view({7})});
+                backend_->norm().run(NormForward{.x = view({rows, width}),
+                                                 .gain = view({width}),
+                                                 .bias = view({width}),
+                                                 .y = view({rows, width}),
+                                                 .mean = view({rows}),
+                                                 .inv_std = view({7})});
               }),
               HasSubstr("inv_std"));
   EXPECT_THAT(message_of([&] {
@@ -83,21 +88,31 @@ TEST_F(OpChecks, OfEveryFamily) {
               }),
               HasSubstr("3 * heads * head_width"));
   EXPECT_THAT(message_of([&] {
-                backend_->random().run(NoiseMix{.z = view({rows, width}), .layout = layout(rows),
-                                                .sequence_visit = view({2}, DType::int64), .noised = view({rows, width})});
+                backend_->random().run(NoiseMix{.z = view({rows, width}),
+                                                .layout = layout(rows),
+                                                .sequence_visit = view({2}, DType::int64),
+                                                .noised = view({rows, width})});
               }),
               HasSubstr("exactly one of row_time and sequence_time"));
   EXPECT_THAT(message_of([&] {
-                backend_->loss().run(CrossEntropy{.logits = view({rows, 33}), .targets = view({rows}), .scale = view({1}),
-                                                  .loss_sum = view({1}), .unweighted_sum = view({1}), .correct = view({1})});
+                backend_->loss().run(CrossEntropy{.logits = view({rows, 33}),
+                                                  .targets = view({rows}),
+                                                  .scale = view({1}),
+                                                  .loss_sum = view({1}),
+                                                  .unweighted_sum = view({1}),
+                                                  .correct = view({1})});
               }),
               HasSubstr("targets has type float32; expected int32"));
   EXPECT_THAT(message_of([&] {
-                backend_->reduce().run(GroupMoments{.z = view({rows, width}), .row_group = view({rows}, DType::int32),
-                                                    .count = view({2}), .mean = view({2, width}), .variance = view({3, width})});
+                backend_->reduce().run(GroupMoments{.z = view({rows, width}),
+                                                    .row_group = view({rows}, DType::int32),
+                                                    .count = view({2}),
+                                                    .mean = view({2, width}),
+                                                    .variance = view({3, width})});
               }),
               HasSubstr("variance"));
-  EXPECT_THAT(message_of([&] { backend_->optimizer().run(SquaredNorm{.x = view({rows})}); }), HasSubstr("sum is absent"));
+  EXPECT_THAT(message_of([&] { backend_->optimizer().run(SquaredNorm{.x = view({rows})}); }),
+              HasSubstr("sum is absent"));
   EXPECT_THAT(message_of([&] { backend_->optimizer().run(AdamW{.grad = view({65})}); }), HasSubstr("multiple of 64"));
 }
 
@@ -119,7 +134,8 @@ TEST(OpRanges, SurroundEveryLaunch) {
   backend->op_context().begin_range = [&](std::string_view name) { seen += "<" + std::string(name); };
   backend->op_context().end_range = [&](std::string_view name) { seen += " " + std::string(name) + ">"; };
   float x = 1.0F, y = 0.0F;
-  backend->pointwise().run(SiluForward{.x = ConstTensorView(&x, DType::float32, {1}), .y = TensorView(&y, DType::float32, {1})});
+  backend->pointwise().run(
+      SiluForward{.x = ConstTensorView(&x, DType::float32, {1}), .y = TensorView(&y, DType::float32, {1})});
   EXPECT_EQ(seen, "<SiluForward SiluForward>");
 }
 

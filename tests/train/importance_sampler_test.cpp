@@ -12,7 +12,9 @@ namespace lsd::train {
 namespace {
 
 // A loss that differs by a factor of 100 over t.
-double loss_at(double t) { return 0.05 + 5.0 * t * t * t; }
+double loss_at(double t) {
+  return 0.05 + 5.0 * t * t * t;
+}
 
 // Two full steps with ten losses in every bin, so that the lag has passed.
 ImportanceSampler warmed_up() {
@@ -65,7 +67,7 @@ TEST(ImportanceSampler, IsUnbiasedAndHasMeanWeightOne) {
   const double mean = weighted / draws;
   const double error = std::sqrt((squares / draws - mean * mean) / draws);
   EXPECT_NEAR(mean, 0.05 + 5.0 / 4.0, 4.0 * error);  // the integral of the loss over [0, 1]
-  EXPECT_LT(error, 0.002);                            // and far less noisy than uniform draws (error 0.0023 there)
+  EXPECT_LT(error, 0.002);                           // and far less noisy than uniform draws (error 0.0023 there)
   EXPECT_NEAR(weights / draws, 1.0, 0.02);
 }
 
@@ -73,7 +75,8 @@ TEST(ImportanceSampler, UsesLossesAStepLater) {
   ImportanceSampler sampler(ImportanceSampler::Kind::loss_rms);
   const auto ranks = dist::make_single_communicator();
   for (int bin = 0; bin < ImportanceSampler::kBins; ++bin)
-    for (int i = 0; i < 10; ++i) sampler.observe((static_cast<float>(bin) + 0.5F) / 100.0F, 1.0F + static_cast<float>(bin));
+    for (int i = 0; i < 10; ++i)
+      sampler.observe((static_cast<float>(bin) + 0.5F) / 100.0F, 1.0F + static_cast<float>(bin));
   sampler.finish_step(*ranks, false);
   EXPECT_FALSE(sampler.warmed_up());
   sampler.finish_step(*ranks, false);
@@ -122,8 +125,7 @@ TEST(ImportanceSampler, StateGoesRoundTripAndRefusesAnotherSize) {
   sampler.finish_step(*ranks, false);
   other.finish_step(*ranks, false);
   EXPECT_EQ(sampler.state(), other.state());
-  for (std::uint64_t visit = 0; visit < 100; ++visit)
-    EXPECT_EQ(sampler.draw(3, visit).time, other.draw(3, visit).time);
+  for (std::uint64_t visit = 0; visit < 100; ++visit) EXPECT_EQ(sampler.draw(3, visit).time, other.draw(3, visit).time);
   EXPECT_THROW(other.set_state(std::vector<double>(7)), DataError);
 }
 

@@ -67,7 +67,7 @@ struct TinyRun {
   double lambda = 1.0;
   std::int64_t max_steps_of_schedule = 1000;
   train::GuardOptions guard = {.loss_z = 0.0, .gradient_z = 0.0};  // spikes are part of a fast course; not so NaNs
-  std::size_t residues = 0;  // of every record; 0: they differ
+  std::size_t residues = 0;                                        // of every record; 0: they differ
   // Wraps a rank's model (to inject faults).
   std::function<std::unique_ptr<models::Model>(std::unique_ptr<models::Model>, int rank)> wrap = {};
 };
@@ -122,7 +122,8 @@ inline TinyResult train_tiny_rank(const TinyRun& run, dist::HostCommunicator& ra
   options.guard = run.guard;
   options.bucket_elements = run.bucket_elements;
   train::Trainer trainer({ranks, *collectives, *backend}, *model, optimizer, shape, options, plan.activation_bytes);
-  data::BatchLoader loader(run.residues > 0 ? even_source(run.records, run.residues) : tiny_source(run.records), tiny_loader(run, ranks.rank(), ranks.size()));
+  data::BatchLoader loader(run.residues > 0 ? even_source(run.records, run.residues) : tiny_source(run.records),
+                           tiny_loader(run, ranks.rank(), ranks.size()));
   TinyResult result;
   while (trainer.state().step < run.steps) {
     auto step = loader.next();

@@ -140,7 +140,8 @@ TEST(Trainer, AGradientThatIsNotFiniteOnOneRankSkipsTheStepOnAll) {
 TEST(Trainer, TenFaultyStepsInARowStopTheRunWithTheirNames) {
   auto run = faulty_on_rank(0, 4, 2, 100);
   run.steps = 50;
-  testing::expect_error<DataError>([&] { train_tiny(run, 1); }, {"10 steps in a row", "step 2 ", "step 11 ", "visits", "records"});
+  testing::expect_error<DataError>([&] { train_tiny(run, 1); },
+                                   {"10 steps in a row", "step 2 ", "step 11 ", "visits", "records"});
 }
 
 // Two ranks with a micro-batch each that share their moments, against one rank with all of the step in one micro-batch.

@@ -145,7 +145,8 @@ TEST(TrainingRun, KeepsTheLastCheckpointsOnly) {
   const TemporaryFolder folder;
   EXPECT_TRUE(run({.checkpoint_every = 1}, folder / "run"));
   int found = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(folder / "run/checkpoints")) found += entry.is_directory();
+  for (const auto& entry : std::filesystem::directory_iterator(folder / "run/checkpoints"))
+    found += entry.is_directory();
   EXPECT_EQ(found, 2);
 }
 

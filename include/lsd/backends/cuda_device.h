@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The stream and the GPU behind a backend, for transports that order themselves with it (dist/nccl). Without CUDA types, so that
-// builds without CUDA can ask too.
+// The stream and the GPU behind a backend, for transports that order themselves with it (dist/nccl). Without CUDA
+// types, so that builds without CUDA can ask too.
 
 #include <string>
 
@@ -10,8 +10,8 @@
 namespace lsd::backends {
 
 struct CudaDevice {
-  void* stream = nullptr;  // cudaStream_t on which the backend's ops and copies run, in order
-  int device = -1;         // GPU number within this process
+  void* stream = nullptr;   // cudaStream_t on which the backend's ops and copies run, in order
+  int device = -1;          // GPU number within this process
   std::string bus_id = {};  // PCI bus id: which GPU of the machine that is
   bool present() const { return device >= 0; }
 };

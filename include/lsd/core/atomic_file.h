@@ -26,7 +26,7 @@ void commit_folder(const std::filesystem::path& partial, const std::filesystem::
 void sync_tree(const std::filesystem::path& folder);
 void write_file_atomically(const std::filesystem::path& path, std::string_view text);
 void write_file_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes);
-std::string read_text_file(const std::filesystem::path& path);  // throws DataError naming the path
+std::string read_text_file(const std::filesystem::path& path);   // throws DataError naming the path
 std::uint64_t free_bytes_at(const std::filesystem::path& path);  // of the file system that holds it (or its parent)
 // Throws SystemError naming both sizes unless `bytes` plus a reserve of 64 MiB are free.
 void require_free_space(const std::filesystem::path& path, std::uint64_t bytes, std::string_view what_for);

@@ -24,7 +24,7 @@ namespace lsd {
 
 struct FieldInfo {
   std::string_view help;
-  std::string_view unit = {};     // "tokens", "residues", "minutes", ...
+  std::string_view unit = {};  // "tokens", "residues", "minutes", ...
   double min = -std::numeric_limits<double>::infinity();
   double max = std::numeric_limits<double>::infinity();
   std::string_view choices = {};  // "nm|tn|mlm": the strings allowed

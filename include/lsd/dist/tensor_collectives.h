@@ -42,7 +42,7 @@ struct CollectivesOptions {
   std::string gpu;             // which GPU this rank computes on, of its machine (PCI bus id); empty: none
   bool deterministic = false;  // the same bits on every run
   std::chrono::milliseconds deadline = kDefaultDeadline;  // of nccl; staged has its communicator's
-  HostAllocator allocate_on_host = {};  // what staged copies pass through; empty: plain memory
+  HostAllocator allocate_on_host = {};                    // what staged copies pass through; empty: plain memory
 };
 
 std::unique_ptr<TensorCollectives> make_single_collectives();                  // host tensors
@@ -61,8 +61,8 @@ std::unique_ptr<TensorCollectives> make_nccl_collectives(Backend& backend,
                                                          const CollectivesOptions& options);
 // Collective. Throws UserError on all ranks when two of them name the same GPU of the same machine.
 void require_own_gpus(HostCommunicator& ranks, const std::string& gpu);
-// Collective. "nccl"; "staged", which alone lets ranks share a GPU; "auto": nccl where the tensors are on GPUs and every
-// rank has it, else staged, or single for one rank.
+// Collective. "nccl"; "staged", which alone lets ranks share a GPU; "auto": nccl where the tensors are on GPUs and
+// every rank has it, else staged, or single for one rank.
 std::unique_ptr<TensorCollectives> make_collectives(std::string_view name, Backend& backend, HostCommunicator& ranks,
                                                     const CollectivesOptions& options);
 

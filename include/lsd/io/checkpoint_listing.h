@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What a checkpoint says it consists of, without opening its arrays: for whoever checks the files in an order of his own.
+// What a checkpoint says it consists of, without opening its arrays: for whoever checks the files in an order of his
+// own.
 
 #include <filesystem>
 #include <vector>

@@ -22,7 +22,8 @@ struct AutoencoderConfig {
   std::int64_t min_count = 32;
   double shrinkage = 1e-3;
   double variance_floor = 1e-6;
-  // Not an option: the encoder's rotary frequencies are rounded to float16, as an imported ESM-2's may be (docs/esm2.md).
+  // Not an option: the encoder's rotary frequencies are rounded to float16, as an imported ESM-2's may be
+  // (docs/esm2.md).
   bool float16_rotary = false;
 
   static void visit(auto& self, auto&& field) {

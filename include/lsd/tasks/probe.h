@@ -87,7 +87,8 @@ struct ProbeRunConfig {
   static void visit(auto& self, auto&& field) {
     field("directory", self.directory,
           {.help = "folder of the results; the same command again goes on", .required = true});
-    field("model", self.model, {.help = "name of the model in results; empty: the name of features.autoencoder, or of the first dump"});
+    field("model", self.model,
+          {.help = "name of the model in results; empty: the name of features.autoencoder, or of the first dump"});
   }
 };
 

@@ -23,7 +23,8 @@ struct ShardConfig {
   struct Output {
     std::string directory;
     static void visit(auto& self, auto&& field) {
-      field("directory", self.directory, {.help = "new or empty folder for shards and manifest.json", .required = true});
+      field("directory", self.directory,
+            {.help = "new or empty folder for shards and manifest.json", .required = true});
     }
   };
   struct Length {

@@ -18,7 +18,10 @@ struct TrainDataConfig {
   static void visit(auto& self, auto&& field) {
     field("shards", self.shards, {.help = "folder that lsd_shard_uniref50 made", .required = true});
     field("max_length", self.max_length,
-          {.help = "tokens of a sequence with <cls> and <eos>; longer ones are cropped at random", .unit = "tokens", .min = 8, .max = 1e6});
+          {.help = "tokens of a sequence with <cls> and <eos>; longer ones are cropped at random",
+           .unit = "tokens",
+           .min = 8,
+           .max = 1e6});
   }
 };
 
@@ -30,7 +33,8 @@ struct MaskingConfig {
   bool token_dropout = false;
 
   static void visit(auto& self, auto&& field) {
-    field("probability", self.probability, {.help = "mlm: part of the residues that are targets", .min = 0.001, .max = 1});
+    field("probability", self.probability,
+          {.help = "mlm: part of the residues that are targets", .min = 0.001, .max = 1});
     field("mask_share", self.mask_share, {.help = "mlm: part of the targets that become <mask>", .min = 0, .max = 1});
     field("random_share", self.random_share,
           {.help = "mlm: part of the targets that become a random residue; the rest is kept", .min = 0, .max = 1});

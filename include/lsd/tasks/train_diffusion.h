@@ -21,13 +21,18 @@ struct LatentsConfig {
 
   static void visit(auto& self, auto&& field) {
     field("source", self.source,
-          {.help = "recompute latents with the frozen encoder in every step, or read a stored dump", .choices = "recompute|stored"});
+          {.help = "recompute latents with the frozen encoder in every step, or read a stored dump",
+           .choices = "recompute|stored"});
     field("autoencoder", self.autoencoder,
-          {.help = "run directory or checkpoint of the autoencoder (recompute needs it); for run.memory_plan also its .cfg file"});
-    field("dump", self.dump, {.help = "stored: folder of per-residue latents of the training split, specials included"});
+          {.help = "run directory or checkpoint of the autoencoder (recompute needs it); for run.memory_plan also its "
+                   ".cfg file"});
+    field("dump", self.dump,
+          {.help = "stored: folder of per-residue latents of the training split, specials included"});
     field("valid_dump", self.valid_dump, {.help = "stored: the same for the validation split; empty: no validation"});
-    field("moments", self.moments,
-          {.help = "dump whose moments standardise the latents; empty: those of `dump`, or a pass over the training split"});
+    field(
+        "moments", self.moments,
+        {.help =
+             "dump whose moments standardise the latents; empty: those of `dump`, or a pass over the training split"});
     field("moment_micro_batches", self.moment_micro_batches,
           {.help = "micro-batches that the pass for the moments looks at; 0: the whole split", .min = 0, .max = 1e9});
   }
@@ -39,7 +44,8 @@ struct SamplingConfig {
 
   static void visit(auto& self, auto&& field) {
     field("importance", self.importance,
-          {.help = "importance sampling of the time t by the running loss, or none (uniform)", .choices = "loss_rms|none"});
+          {.help = "importance sampling of the time t by the running loss, or none (uniform)",
+           .choices = "loss_rms|none"});
   }
 };
 

@@ -23,10 +23,10 @@ struct Rotary {
 };
 
 struct AttentionForward {
-  ConstTensorView qkv;          // [rows, 3 * width]
+  ConstTensorView qkv;  // [rows, 3 * width]
   PackedLayout layout;
-  TensorView out;               // [rows, width]; 0 on dead rows
-  TensorView log_sum_exp;       // float32 [heads, rows]: ln sum exp of the scaled scores; may be absent (no backward)
+  TensorView out;          // [rows, width]; 0 on dead rows
+  TensorView log_sum_exp;  // float32 [heads, rows]: ln sum exp of the scaled scores; may be absent (no backward)
   int heads = 1;
   Rotary rotary = {};
 };
@@ -35,7 +35,7 @@ struct AttentionForward {
 struct AttentionBackward {
   ConstTensorView grad_out, qkv, out, log_sum_exp;
   PackedLayout layout;
-  TensorView grad_qkv;          // [rows, 3 * width]
+  TensorView grad_qkv;  // [rows, 3 * width]
   int heads = 1;
   Rotary rotary = {};
 };

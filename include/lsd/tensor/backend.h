@@ -60,8 +60,8 @@ class Backend {
   // Throws SystemError naming the bytes asked for and the bytes free.
   virtual DeviceMemory allocate(std::size_t bytes) = 0;
   // Between host memory and this device. The host memory must stay alive until synchronize().
-  virtual void copy_to_device(TensorView to, const void* from) = 0;    // to.bytes() bytes
-  virtual void copy_to_host(void* to, ConstTensorView from) = 0;       // from.bytes() bytes
+  virtual void copy_to_device(TensorView to, const void* from) = 0;      // to.bytes() bytes
+  virtual void copy_to_host(void* to, ConstTensorView from) = 0;         // from.bytes() bytes
   virtual void copy_on_device(TensorView to, ConstTensorView from) = 0;  // same shape and type
   virtual void synchronize() = 0;  // everything given so far is done; throws what went wrong
 

@@ -14,17 +14,23 @@ enum class DType : std::uint8_t { float32, bfloat16, float16, int32, int64, uint
 
 constexpr std::int64_t size_of(DType type) {
   switch (type) {
-    case DType::float32: return 4;
-    case DType::bfloat16: return 2;
-    case DType::float16: return 2;
-    case DType::int32: return 4;
-    case DType::int64: return 8;
-    case DType::uint8: return 1;
+    case DType::float32:
+      return 4;
+    case DType::bfloat16:
+      return 2;
+    case DType::float16:
+      return 2;
+    case DType::int32:
+      return 4;
+    case DType::int64:
+      return 8;
+    case DType::uint8:
+      return 1;
   }
   return 0;
 }
 
-std::string_view name_of(DType type);       // "float32", ...
+std::string_view name_of(DType type);          // "float32", ...
 DType dtype_from_name(std::string_view name);  // throws UserError
 
 // bfloat16 in host memory: the upper half of a float32, rounded to nearest even.

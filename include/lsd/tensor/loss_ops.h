@@ -11,14 +11,15 @@ namespace lsd {
 
 // CE_r = ln sum_k exp(logits[r, k]) - logits[r, target_r], over rows with target_r >= 0.
 //   grad_logits[r] = scale * weight_r * (softmax(logits[r]) - onehot(target_r)); 0 on other rows
-//   loss_sum += sum_r weight_r CE_r;  unweighted_sum += sum_r CE_r;  correct += #(argmax = target), lowest index on ties.
+//   loss_sum += sum_r weight_r CE_r;  unweighted_sum += sum_r CE_r;  correct += #(argmax = target), lowest index on
+//   ties.
 // weight_r = sin^2(pi row_time[r] / 2) when row_time is present (LSD-NM), else 1.
 struct CrossEntropy {
-  ConstTensorView logits;            // [rows, vocab], float32 or activation type
-  ConstTensorView targets;           // int32 [rows], -1 = not in the loss
-  ConstTensorView row_time;          // float32 [rows] or absent
-  ConstTensorView scale;             // float32 [1]
-  TensorView grad_logits;            // logits' shape; absent when only evaluating; may share memory with logits
+  ConstTensorView logits;    // [rows, vocab], float32 or activation type
+  ConstTensorView targets;   // int32 [rows], -1 = not in the loss
+  ConstTensorView row_time;  // float32 [rows] or absent
+  ConstTensorView scale;     // float32 [1]
+  TensorView grad_logits;    // logits' shape; absent when only evaluating; may share memory with logits
   TensorView loss_sum, unweighted_sum, correct;  // float32 [1] each, accumulated
 };
 
@@ -27,11 +28,11 @@ struct CrossEntropy {
 //   sequence_loss[s] = mean of e_r / width over the sequence's counted rows (0 when it has none): unweighted
 //   loss_sum += sum_r weight[s] e_r / width.
 struct SquaredError {
-  ConstTensorView prediction, target;            // [rows, width]
+  ConstTensorView prediction, target;               // [rows, width]
   ConstTensorView row_mask, row_sequence, offsets;  // uint8 [rows], int32 [rows], int32 [max_sequences + 1]
-  ConstTensorView weight, scale;                 // float32 [max_sequences], float32 [1]
-  TensorView grad_prediction;                    // absent when only evaluating
-  TensorView sequence_loss, loss_sum;            // float32 [max_sequences], float32 [1]
+  ConstTensorView weight, scale;                    // float32 [max_sequences], float32 [1]
+  TensorView grad_prediction;                       // absent when only evaluating
+  TensorView sequence_loss, loss_sum;               // float32 [max_sequences], float32 [1]
 };
 
 class LossOps : public OpFamily {

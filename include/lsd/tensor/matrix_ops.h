@@ -26,7 +26,8 @@ struct LinearBackwardInput {
   Gelu gelu = Gelu::none;          // none exactly when gelu_input is absent
 };
 
-// grad_weight += grad_y^T x;  grad_bias += column sums of grad_y. Both float32. grad_y may be float32 where x is bfloat16.
+// grad_weight += grad_y^T x;  grad_bias += column sums of grad_y. Both float32. grad_y may be float32 where x is
+// bfloat16.
 struct LinearBackwardWeight {
   ConstTensorView grad_y, x;          // [rows, out], [rows, in]
   TensorView grad_weight, grad_bias;  // [out, in], [out] or absent

@@ -12,11 +12,11 @@ namespace lsd {
 // sum = x + delta (sum = x, and not written, when delta is absent)
 // y = (sum - mean) * inv_std * gain + bias, row by row.
 struct NormForward {
-  ConstTensorView x, delta;      // [rows, width], delta may be absent
-  ConstTensorView gain, bias;    // [width]
-  TensorView sum;                // [rows, width], x's type; present exactly when delta is
-  TensorView y;                  // [rows, width], activation type
-  TensorView mean, inv_std;      // [rows] float32; inv_std = 1 / sqrt(variance + epsilon)
+  ConstTensorView x, delta;    // [rows, width], delta may be absent
+  ConstTensorView gain, bias;  // [width]
+  TensorView sum;              // [rows, width], x's type; present exactly when delta is
+  TensorView y;                // [rows, width], activation type
+  TensorView mean, inv_std;    // [rows] float32; inv_std = 1 / sqrt(variance + epsilon)
   float epsilon = 1e-5F;
 };
 
@@ -36,11 +36,11 @@ struct NormBackward {
 //   y = norm(sum) * (1 + scale[s]) + shift[s],  s = row_sequence[row]; norm without gain and bias.
 // Dead rows (row_sequence -1) use gate, scale and shift 0.
 struct AdaptiveNormForward {
-  ConstTensorView x, delta;            // [rows, width]
-  ConstTensorView gate_modulation;     // [sequences, chunks * width]; present exactly when delta is
-  ConstTensorView modulation;          // [sequences, chunks' * width]; may be the same tensor
-  ConstTensorView row_sequence;        // int32 [rows]
-  TensorView sum, y, mean, inv_std;    // as NormForward
+  ConstTensorView x, delta;          // [rows, width]
+  ConstTensorView gate_modulation;   // [sequences, chunks * width]; present exactly when delta is
+  ConstTensorView modulation;        // [sequences, chunks' * width]; may be the same tensor
+  ConstTensorView row_sequence;      // int32 [rows]
+  TensorView sum, y, mean, inv_std;  // as NormForward
   int gate_chunk = 0, shift_chunk = 0, scale_chunk = 0;
   float epsilon = 1e-5F;
 };
@@ -50,10 +50,10 @@ struct AdaptiveNormForward {
 // and touches no other column.
 struct AdaptiveNormBackward {
   ConstTensorView grad_y, sum, mean, inv_std;
-  ConstTensorView grad_sum;                  // [rows, width] or absent
-  ConstTensorView delta, gate_modulation;    // as forward
+  ConstTensorView grad_sum;                           // [rows, width] or absent
+  ConstTensorView delta, gate_modulation;             // as forward
   ConstTensorView modulation, row_sequence, offsets;  // offsets int32 [sequences + 1]
-  TensorView grad_x, grad_delta;             // [rows, width]; grad_delta present exactly when delta is
+  TensorView grad_x, grad_delta;                      // [rows, width]; grad_delta present exactly when delta is
   TensorView grad_modulation, grad_gate_modulation;   // activation type, shapes of the modulations
   int gate_chunk = 0, shift_chunk = 0, scale_chunk = 0;
 };

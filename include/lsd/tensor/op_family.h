@@ -13,8 +13,8 @@ namespace lsd {
 // State that the families of one backend share; owned by the backend.
 struct OpContext {
   bool planning = false;
-  std::size_t scratch_peak_bytes = 0;           // largest scratch any op asked for while planning
-  void* scratch = nullptr;                      // scratch_bytes of memory on the backend's device
+  std::size_t scratch_peak_bytes = 0;  // largest scratch any op asked for while planning
+  void* scratch = nullptr;             // scratch_bytes of memory on the backend's device
   std::size_t scratch_bytes = 0;
   std::function<void(std::string_view)> begin_range;  // profiler hooks around each launch; empty when not profiling
   std::function<void(std::string_view)> end_range;

@@ -10,8 +10,8 @@ namespace lsd {
 
 // sum += sum x^2, in a fixed order.
 struct SquaredNorm {
-  ConstTensorView x;   // float32 [n]
-  TensorView sum;      // float32 [1]
+  ConstTensorView x;  // float32 [n]
+  TensorView sum;     // float32 [1]
 };
 
 // Loshchilov & Hutter, "Decoupled weight decay regularization", 2019, with clipping by the global norm. With
@@ -21,13 +21,13 @@ struct SquaredNorm {
 //   ema += (1 - ema_decay) (master - ema)
 // and compute = master, rounded. Does nothing when skip != 0 or when squared_norm is not finite.
 struct AdamW {
-  ConstTensorView grad;                  // float32 [n]
-  ConstTensorView decay_blocks;          // uint8 [n / 64]: 1 where weight decay applies
-  ConstTensorView scalars;               // float32 [StepScalars::kSlots]
-  ConstTensorView squared_norm;          // float32 [1]: of the whole unscaled gradient, over all ranks
+  ConstTensorView grad;                            // float32 [n]
+  ConstTensorView decay_blocks;                    // uint8 [n / 64]: 1 where weight decay applies
+  ConstTensorView scalars;                         // float32 [StepScalars::kSlots]
+  ConstTensorView squared_norm;                    // float32 [1]: of the whole unscaled gradient, over all ranks
   TensorView master, first_moment, second_moment;  // float32 [n]
-  TensorView ema;                        // float32 [n] or absent
-  TensorView compute;                    // activation type [n]
+  TensorView ema;                                  // float32 [n] or absent
+  TensorView compute;                              // activation type [n]
   float beta1 = 0.9F, beta2 = 0.98F, epsilon = 1e-8F, weight_decay = 0.01F;
 };
 

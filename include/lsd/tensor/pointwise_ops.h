@@ -54,7 +54,7 @@ struct EmbeddingForward {
 // grad_table[tokens[r]] += grad_y[r] * row_scale[r].
 struct EmbeddingBackward {
   ConstTensorView tokens, grad_y, row_scale;
-  TensorView grad_table;                     // float32 [vocab, width]
+  TensorView grad_table;  // float32 [vocab, width]
 };
 
 // y[r, c] = x[r, c] * scale[c] + shift[c]: standardises latents and maps them back.

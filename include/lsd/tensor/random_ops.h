@@ -23,18 +23,18 @@ struct UniformPerRow {
 // The time of a row is row_time[r], or sequence_time[row_sequence[r]]: exactly one of them is present.
 // Dead rows: noised = z, velocity = 0.
 struct NoiseMix {
-  ConstTensorView z;                         // [rows, width], width a multiple of 4
+  ConstTensorView z;  // [rows, width], width a multiple of 4
   PackedLayout layout;
-  ConstTensorView sequence_visit;            // int64 [max_sequences]
-  ConstTensorView row_time, sequence_time;   // float32 [rows] | float32 [max_sequences]
-  TensorView noised, velocity;               // [rows, width]; velocity may be absent
+  ConstTensorView sequence_visit;           // int64 [max_sequences]
+  ConstTensorView row_time, sequence_time;  // float32 [rows] | float32 [max_sequences]
+  TensorView noised, velocity;              // [rows, width]; velocity may be absent
   RandomKey key;
-  std::uint32_t draw = 0;                    // which of several independent noises (the mean over K draws uses 0 .. K-1)
+  std::uint32_t draw = 0;  // which of several independent noises (the mean over K draws uses 0 .. K-1)
 };
 
 // grad_z = cos(theta) grad_noised; dead rows pass through.
 struct NoiseMixBackward {
-  ConstTensorView grad_noised, row_time;     // [rows, width], float32 [rows]
+  ConstTensorView grad_noised, row_time;  // [rows, width], float32 [rows]
   ConstTensorView row_sequence;
   TensorView grad_z;
 };

@@ -11,8 +11,8 @@ namespace lsd {
 // Two passes over the rows with row_group[r] = g >= 0:
 //   count[g] = n_g,  mean[g] = 1/n_g sum z,  variance[g] = 1/n_g sum (z - mean)^2   (0 for an empty group).
 struct GroupMoments {
-  ConstTensorView z, row_group;        // [rows, width], int32 [rows]
-  TensorView count, mean, variance;    // float32 [groups], [groups, width], [groups, width]
+  ConstTensorView z, row_group;      // [rows, width], int32 [rows]
+  TensorView count, mean, variance;  // float32 [groups], [groups, width], [groups, width]
 };
 
 // KL(N(mean, diag variance) || N(0, I)) averaged over dimensions and over the K groups with count >= min_count:
@@ -21,19 +21,19 @@ struct GroupMoments {
 //   offset = mu / (n d K),  slope = (1 - 1/var) / (n d K);  both 0 for groups that take no part.
 struct UnivariateKl {
   ConstTensorView count, mean, variance;
-  TensorView offset, slope;            // float32 [groups, width]
-  TensorView loss;                     // float32 [1], accumulated
+  TensorView offset, slope;  // float32 [groups, width]
+  TensorView loss;           // float32 [1], accumulated
   float min_count = 1.0F;
   float variance_floor = 1e-6F;
 };
 
-// grad_z = grad_in + weight * share * (offset[g] + slope[g] (z - mean[g])), added in float32 and rounded once; rows of no group
-// copy grad_in. grad_z may be grad_in's memory.
+// grad_z = grad_in + weight * share * (offset[g] + slope[g] (z - mean[g])), added in float32 and rounded once; rows of
+// no group copy grad_in. grad_z may be grad_in's memory.
 struct MomentGradient {
   ConstTensorView grad_in, z, row_group, mean, offset, slope;
-  TensorView grad_z;                   // [rows, width]
-  ConstTensorView share;               // float32 [1]: this micro-batch's part of the step; absent = 1
-  float weight = 1.0F;                 // lambda; the gradient is multiplied by weight * share
+  TensorView grad_z;      // [rows, width]
+  ConstTensorView share;  // float32 [1]: this micro-batch's part of the step; absent = 1
+  float weight = 1.0F;    // lambda; the gradient is multiplied by weight * share
 };
 
 // With S' = (1 - shrinkage) S + shrinkage I, S the group's covariance (1/n):
@@ -50,9 +50,9 @@ struct MultivariateKl {
 
 // mean[s] = average of x over the rows of sequence s with row_mask != 0; 0 for a sequence without such rows.
 struct SequenceMean {
-  ConstTensorView x, row_mask;         // [rows, width], uint8 [rows]
+  ConstTensorView x, row_mask;  // [rows, width], uint8 [rows]
   PackedLayout layout;
-  TensorView mean;                     // float32 [max_sequences, width]
+  TensorView mean;  // float32 [max_sequences, width]
 };
 
 class ReduceOps : public OpFamily {

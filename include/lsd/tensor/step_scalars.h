@@ -15,13 +15,13 @@ class StepScalars {
  public:
   enum Slot : int {
     learning_rate,
-    bias_correction1,   // 1 - beta1^n, n the number of optimizer steps including this one
-    bias_correction2,   // 1 - beta2^n
-    gradient_scale,     // multiplies the summed gradients before clipping (MLM: 1 / masked count)
-    clip_norm,          // global gradient norm limit; <= 0: none
+    bias_correction1,  // 1 - beta1^n, n the number of optimizer steps including this one
+    bias_correction2,  // 1 - beta2^n
+    gradient_scale,    // multiplies the summed gradients before clipping (MLM: 1 / masked count)
+    clip_norm,         // global gradient norm limit; <= 0: none
     ema_decay,
-    skip,               // != 0: the optimizer leaves everything as it is
-    loss_scale,         // 1 / N of the global batch (NM, TN, diffusion) or 1 (MLM)
+    skip,        // != 0: the optimizer leaves everything as it is
+    loss_scale,  // 1 / N of the global batch (NM, TN, diffusion) or 1 (MLM)
     kSlots = 16,
   };
 

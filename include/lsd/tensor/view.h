@@ -3,8 +3,8 @@
 // Non-owning views of dense row-major tensors. A view knows its element type, shape and where its memory lives.
 // An empty view (no shape) stands for an absent optional operand; while planning, views have a shape but no memory.
 
-#include <cstdint>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 #include "lsd/tensor/dtype.h"
@@ -14,12 +14,28 @@ namespace lsd {
 
 enum class Device : std::uint8_t { host, cuda };
 
-template <class T> constexpr DType dtype_of();
-template <> constexpr DType dtype_of<float>() { return DType::float32; }
-template <> constexpr DType dtype_of<BFloat16>() { return DType::bfloat16; }
-template <> constexpr DType dtype_of<std::int32_t>() { return DType::int32; }
-template <> constexpr DType dtype_of<std::int64_t>() { return DType::int64; }
-template <> constexpr DType dtype_of<std::uint8_t>() { return DType::uint8; }
+template <class T>
+constexpr DType dtype_of();
+template <>
+constexpr DType dtype_of<float>() {
+  return DType::float32;
+}
+template <>
+constexpr DType dtype_of<BFloat16>() {
+  return DType::bfloat16;
+}
+template <>
+constexpr DType dtype_of<std::int32_t>() {
+  return DType::int32;
+}
+template <>
+constexpr DType dtype_of<std::int64_t>() {
+  return DType::int64;
+}
+template <>
+constexpr DType dtype_of<std::uint8_t>() {
+  return DType::uint8;
+}
 
 // Throws InternalError unless `actual` is `expected` (float16 is read as its bits, std::uint16_t, by raw()).
 void check_dtype(DType actual, DType expected);

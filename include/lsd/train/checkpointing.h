@@ -27,8 +27,8 @@ inline constexpr const char* kOptimizerFile = "optimizer.safetensors";
 
 // What a checkpoint says of its run besides the trainer's state.
 struct RunIdentity {
-  io::Settings settings;    // the options that decide results
-  std::string config_text;  // all options
+  io::Settings settings;                            // the options that decide results
+  std::string config_text;                          // all options
   std::map<std::string, std::string> fingerprints;  // "data", ...
   // Further files of fixed content that every checkpoint carries (moments of the latents). The arrays' memory must live
   // as long as the run.
@@ -39,7 +39,9 @@ struct RunIdentity {
 struct Snapshot {
   io::CheckpointState state;
   std::vector<float> masters, ema, first_moments, second_moments;  // ema may be empty
-  std::uint64_t bytes() const { return 4 * (masters.size() + ema.size() + first_moments.size() + second_moments.size()); }
+  std::uint64_t bytes() const {
+    return 4 * (masters.size() + ema.size() + first_moments.size() + second_moments.size());
+  }
 };
 // Collective.
 void take_snapshot(Trainer& trainer, const RunIdentity& identity, Snapshot& snapshot);

@@ -10,10 +10,10 @@
 namespace lsd::train {
 
 struct BatchShape {
-  std::int64_t capacity = 0;       // rows
+  std::int64_t capacity = 0;  // rows
   std::int64_t max_sequences = 0;
-  std::int64_t max_length = 0;     // tokens of the longest sequence
-  bool token_dropout = false;      // whether Batch::row_scale is present
+  std::int64_t max_length = 0;  // tokens of the longest sequence
+  bool token_dropout = false;   // whether Batch::row_scale is present
 };
 
 class DeviceBatch {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Sums the flat gradient block over ranks in contiguous buckets. A bucket starts as soon as backward has reported all of
-// its elements final, so most of the sum is done while earlier layers still run backward. Nothing is copied: buckets are
-// slices of the block. All ranks run the same model, so they start the same buckets in the same order.
+// Sums the flat gradient block over ranks in contiguous buckets. A bucket starts as soon as backward has reported all
+// of its elements final, so most of the sum is done while earlier layers still run backward. Nothing is copied: buckets
+// are slices of the block. All ranks run the same model, so they start the same buckets in the same order.
 
 #include <cstdint>
 #include <vector>
@@ -15,7 +15,8 @@ class GradientSync {
  public:
   static constexpr std::int64_t kDefaultBucket = 4 << 20;  // elements: 16 MiB
 
-  GradientSync(dist::TensorCollectives& collectives, TensorView gradients, std::int64_t bucket_elements = kDefaultBucket);
+  GradientSync(dist::TensorCollectives& collectives, TensorView gradients,
+               std::int64_t bucket_elements = kDefaultBucket);
 
   // Before the backward pass of the last micro-batch.
   void begin();

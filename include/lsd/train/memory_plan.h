@@ -26,7 +26,9 @@ struct MemoryPlan {
 // While it lives, ops of the backend check and count but compute nothing. Left again whatever happens.
 class PlanningScope {
  public:
-  explicit PlanningScope(Backend& backend) : backend_(backend), before_(backend.planning()) { backend.set_planning(true); }
+  explicit PlanningScope(Backend& backend) : backend_(backend), before_(backend.planning()) {
+    backend.set_planning(true);
+  }
   ~PlanningScope() { backend_.set_planning(before_); }
   PlanningScope(const PlanningScope&) = delete;
   PlanningScope& operator=(const PlanningScope&) = delete;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// AdamW over a model's flat parameter block: float32 masters, both moments and, when asked, the moving average, with the
-// store's offsets. One object owns one contiguous slice of the block; a single slice over everything is the plain case,
-// one slice per rank is ZeRO-1. Steps read what changes from StepScalars; nothing here waits for the device.
+// AdamW over a model's flat parameter block: float32 masters, both moments and, when asked, the moving average, with
+// the store's offsets. One object owns one contiguous slice of the block; a single slice over everything is the plain
+// case, one slice per rank is ZeRO-1. Steps read what changes from StepScalars; nothing here waits for the device.
 
 #include <cstdint>
 #include <span>

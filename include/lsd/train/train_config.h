@@ -66,9 +66,11 @@ struct ValidationConfig {
            .unit = "steps",
            .min = 0,
            .max = 1e12});
-    field("micro_batches", self.micro_batches,
-          {.help = "micro-batches of the validation split to look at (at most one pass over it)", .min = 1, .max = 1e6});
-    field("times", self.times, {.help = "fixed noise times t that are measured besides the loss's own", .min = 0, .max = 1});
+    field(
+        "micro_batches", self.micro_batches,
+        {.help = "micro-batches of the validation split to look at (at most one pass over it)", .min = 1, .max = 1e6});
+    field("times", self.times,
+          {.help = "fixed noise times t that are measured besides the loss's own", .min = 0, .max = 1});
   }
 };
 
@@ -81,25 +83,27 @@ struct GuardConfig {
   std::int64_t max_rollbacks = 3;
 
   static void visit(auto& self, auto&& field) {
-    field("window", self.window,
-          {.help = "good steps that loss and gradient norm of the next one are compared with; none is a spike before so "
-                   "many are done",
-           .unit = "steps",
-           .min = 8,
-           .max = 1e5});
+    field(
+        "window", self.window,
+        {.help = "good steps that loss and gradient norm of the next one are compared with; none is a spike before so "
+                 "many are done",
+         .unit = "steps",
+         .min = 8,
+         .max = 1e5});
     field("loss_z", self.loss_z,
           {.help = "spreads above the window's mean at which a loss is a spike and its step is skipped; 0: never",
            .min = 0,
            .max = 1e6});
     field("gradient_z", self.gradient_z,
           {.help = "the same for the logarithm of the gradient norm; 0: never", .min = 0, .max = 1e6});
-    field("rollback_after", self.rollback_after,
-          {.help = "skipped steps, among four times as many, after which the run goes back to the last checkpoint before "
-                   "them and leaves their sequences out; 0: never. Ten in a row end the run when they are not finite; "
-                   "otherwise they are taken as the new course",
-           .unit = "steps",
-           .min = 0,
-           .max = 9});
+    field(
+        "rollback_after", self.rollback_after,
+        {.help = "skipped steps, among four times as many, after which the run goes back to the last checkpoint before "
+                 "them and leaves their sequences out; 0: never. Ten in a row end the run when they are not finite; "
+                 "otherwise they are taken as the new course",
+         .unit = "steps",
+         .min = 0,
+         .max = 9});
     field("max_rollbacks", self.max_rollbacks,
           {.help = "times that a run may go back to a checkpoint", .min = 0, .max = 1000});
   }
@@ -113,15 +117,22 @@ struct CheckpointConfig {
   bool in_background = true;
 
   static void visit(auto& self, auto&& field) {
-    field("every_steps", self.every_steps,
-          {.help = "steps between checkpoints; 0: only by time and at the end", .unit = "steps", .min = 0, .max = 1e12});
+    field(
+        "every_steps", self.every_steps,
+        {.help = "steps between checkpoints; 0: only by time and at the end", .unit = "steps", .min = 0, .max = 1e12});
     field("every_minutes", self.every_minutes,
-          {.help = "minutes between checkpoints; 0: only by steps and at the end", .unit = "minutes", .min = 0, .max = 1e6});
+          {.help = "minutes between checkpoints; 0: only by steps and at the end",
+           .unit = "minutes",
+           .min = 0,
+           .max = 1e6});
     field("keep_last", self.keep_last, {.help = "checkpoints to keep, newest first", .min = 1, .max = 1000});
-    field("milestone_steps", self.milestone_steps,
-          {.help = "checkpoints at multiples of it are kept for ever; 0: none", .unit = "steps", .min = 0, .max = 1e12});
-    field("in_background", self.in_background,
-          {.help = "go on training while a checkpoint is written; takes host memory for one copy of weights and optimizer"});
+    field(
+        "milestone_steps", self.milestone_steps,
+        {.help = "checkpoints at multiples of it are kept for ever; 0: none", .unit = "steps", .min = 0, .max = 1e12});
+    field(
+        "in_background", self.in_background,
+        {.help =
+             "go on training while a checkpoint is written; takes host memory for one copy of weights and optimizer"});
   }
 };
 
@@ -148,12 +159,15 @@ struct RunConfig {
   bool memory_plan = false;
 
   static void visit(auto& self, auto&& field) {
-    field("directory", self.directory, {.help = "folder of the run; the same command again goes on from there", .required = true});
+    field("directory", self.directory,
+          {.help = "folder of the run; the same command again goes on from there", .required = true});
     field("seed", self.seed, {.help = "seed of every random draw", .min = 0, .max = 4294967295.0});
-    field("init_from", self.init_from,
-          {.help = "run directory or checkpoint whose weights this run starts from (optimizer and counters start anew)"});
-    field("stop_after", self.stop_after,
-          {.help = "stop, resumable, after this step (exit code 75); 0: never", .unit = "steps", .min = 0, .max = 1e12});
+    field(
+        "init_from", self.init_from,
+        {.help = "run directory or checkpoint whose weights this run starts from (optimizer and counters start anew)"});
+    field(
+        "stop_after", self.stop_after,
+        {.help = "stop, resumable, after this step (exit code 75); 0: never", .unit = "steps", .min = 0, .max = 1e12});
     field("memory_plan", self.memory_plan, {.help = "print the memory that one step needs, part by part, and end"});
   }
 };

@@ -45,7 +45,7 @@ struct TrainerState {
   std::int64_t tokens_seen = 0;
   std::int64_t end_visit = 0;  // data cursor
   std::vector<SkippedStep> skipped;
-  std::int64_t rollbacks = 0;                 // times that the run went back to a checkpoint
+  std::int64_t rollbacks = 0;                // times that the run went back to a checkpoint
   std::vector<std::int64_t> skipped_visits;  // ascending; left out of the data since then
   // First visit of each of the last steps, this one last: where to go back to when they turn out to have done harm.
   std::vector<std::int64_t> recent_first_visits;
@@ -85,16 +85,16 @@ class Trainer {
   static constexpr std::int64_t kMaxSkipsInARow = 10;
   static constexpr std::int64_t kStepsRemembered = 128;  // in TrainerState::recent_first_visits
 
-  // `arena_bytes` comes from the memory plan, as does the scratch that the backend must have reserved. `sampler` is null
-  // for models without a time per sequence. All references must outlive the trainer.
+  // `arena_bytes` comes from the memory plan, as does the scratch that the backend must have reserved. `sampler` is
+  // null for models without a time per sequence. All references must outlive the trainer.
   Trainer(World world, models::Model& model, OptimizerState& optimizer, const BatchShape& shape, TrainerOptions options,
           std::size_t arena_bytes, ImportanceSampler* sampler = nullptr);
   ~Trainer();
 
   // Collective. Loss and gradient are judged before the update, which a step that is no good leaves out. After
   // kMaxSkipsInARow such steps in a row: DataError naming steps and samples when the last was not finite; otherwise the
-  // losses have settled elsewhere, which skipping cannot mend, and are the guard's new measure. `ask` gives this rank's votes, late
-  // in the step. The update may still be under way on the device at return.
+  // losses have settled elsewhere, which skipping cannot mend, and are the guard's new measure. `ask` gives this rank's
+  // votes, late in the step. The update may still be under way on the device at return.
   StepReport step(data::StepBatches& batches, const std::function<Votes()>& ask = {});
   // Adds the model's metrics over one micro-batch to `sums`, without gradients. Draws come from `seed`; a fixed time is
   // the schedule's t.
@@ -108,8 +108,8 @@ class Trainer {
   OptimizerState& optimizer() { return optimizer_; }
   ImportanceSampler* sampler() { return sampler_; }
   StepGuard& guard() { return guard_; }
-  // Time in forward and backward passes since the last call, without the waits for other ranks at their end: of the host,
-  // so of CPU backends only.
+  // Time in forward and backward passes since the last call, without the waits for other ranks at their end: of the
+  // host, so of CPU backends only.
   double take_busy_seconds() { return std::exchange(busy_seconds_, 0.0); }
   const World& world() const { return world_; }
   const GradientSync& gradient_sync() const { return sync_; }

@@ -35,20 +35,20 @@ struct TrainingJob {
   RunConfig run;
 
   std::shared_ptr<const data::SequenceSource> train, valid;  // valid may be null or empty
-  data::PackingOptions packing;   // max_length and specials; capacity, max_sequences and seeds are set by the run
-  data::BatchContent content;     // masking and token dropout
+  data::PackingOptions packing;  // max_length and specials; capacity, max_sequences and seeds are set by the run
+  data::BatchContent content;    // masking and token dropout
   data::SampleOrderOptions order;
 
-  BuildModel build;               // with memory for compute values and gradients
+  BuildModel build;  // with memory for compute values and gradients
   bool ema = false;
-  bool draws_times = false;       // one diffusion time per sequence
+  bool draws_times = false;  // one diffusion time per sequence
   ImportanceSampler::Kind sampling = ImportanceSampler::Kind::none;
   bool global_moments = false;
   std::function<double(double)> effective_time = [](double t) { return t; };
   std::function<void(const data::HostBatch&, bool validating)> prepare = {};
   // Called on every rank once the run directory is this run's own: it is so until a newer attempt begins.
   std::function<void(const io::Attempt&)> on_folder = {};
-  std::size_t frozen_bytes = 0;   // for the memory plan
+  std::size_t frozen_bytes = 0;  // for the memory plan
 };
 
 // Collective. True when all steps are done, false when it stopped early at a checkpoint.

@@ -16,8 +16,8 @@ namespace lsd::train {
 
 struct ValidationOptions {
   std::shared_ptr<const data::SequenceSource> source;
-  data::BatchLoaderOptions loader;    // capacity and content as in training; order, ranks and seeds are set here
-  std::int64_t micro_batches = 8;     // at most one pass over the split
+  data::BatchLoaderOptions loader;  // capacity and content as in training; order, ranks and seeds are set here
+  std::int64_t micro_batches = 8;   // at most one pass over the split
   std::vector<double> fixed_times = {};
   std::uint32_t run_seed = 1;
 };

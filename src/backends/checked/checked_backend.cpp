@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Two backends as one: every op runs on the fast one in place, and on copies of its operands on the reference; where they
-// differ by more than rounding explains, it throws. For finding the first wrong op of a run. It allocates inside steps.
+// Two backends as one: every op runs on the fast one in place, and on copies of its operands on the reference; where
+// they differ by more than rounding explains, it throws. For finding the first wrong op of a run. It allocates inside
+// steps.
 #include <cmath>
 #include <map>
 #include <string>
@@ -13,17 +14,22 @@
 namespace lsd::backends {
 namespace {
 
-// Largest difference accepted, as a ratio of Euclidean norms of a whole tensor. Sums of a real step may cancel, so these
-// stand above what the backends' tests ask for on random operands.
-double allowed_ratio(DType type) { return type == DType::bfloat16 ? 2e-2 : 1e-3; }
+// Largest difference accepted, as a ratio of Euclidean norms of a whole tensor. Sums of a real step may cancel, so
+// these stand above what the backends' tests ask for on random operands.
+double allowed_ratio(DType type) {
+  return type == DType::bfloat16 ? 2e-2 : 1e-3;
+}
 
 std::vector<double> numbers_of(const void* data, DType type, std::int64_t count) {
   std::vector<double> out(static_cast<std::size_t>(count));
   const ConstTensorView view(data, type, {count});
   for (std::size_t i = 0; i < out.size(); ++i) {
-    if (type == DType::bfloat16) out[i] = static_cast<double>(static_cast<float>(view.data<BFloat16>()[i]));
-    else if (type == DType::int32) out[i] = view.data<std::int32_t>()[i];
-    else out[i] = static_cast<double>(view.data<float>()[i]);
+    if (type == DType::bfloat16)
+      out[i] = static_cast<double>(static_cast<float>(view.data<BFloat16>()[i]));
+    else if (type == DType::int32)
+      out[i] = view.data<std::int32_t>()[i];
+    else
+      out[i] = static_cast<double>(view.data<float>()[i]);
   }
   return out;
 }
@@ -83,9 +89,9 @@ class HostCopies {
     const double ratio = std::sqrt(difference) / std::max(std::sqrt(total), 1e-30);
     if (difference == 0.0 || ratio <= allowed_ratio(type)) return;
     throw InternalError(std::string(op) + ": operand " + name + " differs from the reference by a norm ratio of " +
-                        std::to_string(ratio) + " (allowed " + std::to_string(allowed_ratio(type)) + "); worst at element " +
-                        std::to_string(worst) + ": " + std::to_string(actual[worst]) + " instead of " +
-                        std::to_string(expected[worst]));
+                        std::to_string(ratio) + " (allowed " + std::to_string(allowed_ratio(type)) +
+                        "); worst at element " + std::to_string(worst) + ": " + std::to_string(actual[worst]) +
+                        " instead of " + std::to_string(expected[worst]));
   }
 
   Backend &from_, &host_;

@@ -52,7 +52,9 @@ class CpuAttentionOps : public AttentionOps {
     const auto head_width = qkv.shape()[1] / 3 / heads;
     const auto images = qkv.dtype() == DType::float32 ? 0 : (backward ? kBackwardImages : kForwardImages);
     return ceil_div(setup_.kernels.attention_scratch(layout.max_length, head_width, backward) +
-                        images * layout.max_length * head_width, 16) * 16;
+                        images * layout.max_length * head_width,
+                    16) *
+           16;
   }
   std::size_t scratch_bytes(const AttentionForward& op) const override {
     return static_cast<std::size_t>(setup_.threads * thread_floats(op.qkv, op.layout, op.heads, false)) * sizeof(float);
@@ -87,7 +89,8 @@ void CpuAttentionOps::prepare(ConstTensorView qkv, const PackedLayout& layout, i
 }
 
 void CpuAttentionOps::zero_dead_rows(const PackedLayout& layout, TensorView view) const {
-  const auto used = layout.offsets.data<std::int32_t>()[layout.max_sequences()], columns = static_cast<std::int32_t>(view.shape()[1]);
+  const auto used = layout.offsets.data<std::int32_t>()[layout.max_sequences()],
+             columns = static_cast<std::int32_t>(view.shape()[1]);
   auto* bytes = static_cast<std::byte*>(view.raw());
   const auto row_bytes = columns * size_of(view.dtype());
   std::fill(bytes + used * row_bytes, bytes + view.bytes(), std::byte{0});
@@ -109,11 +112,13 @@ struct HeadImage {
   std::int64_t begin, columns, length, head_width;
   void read(ConstTensorView view, const Kernels& kernels, float* image) const {
     const auto* from = static_cast<const std::uint16_t*>(view.raw());
-    for (std::int64_t r = 0; r < length; ++r) kernels.widen(from + begin + r * columns, image + r * head_width, head_width);
+    for (std::int64_t r = 0; r < length; ++r)
+      kernels.widen(from + begin + r * columns, image + r * head_width, head_width);
   }
   void write(TensorView view, const Kernels& kernels, const float* image) const {
     auto* to = static_cast<std::uint16_t*>(view.raw());
-    for (std::int64_t r = 0; r < length; ++r) kernels.narrow(image + r * head_width, to + begin + r * columns, head_width);
+    for (std::int64_t r = 0; r < length; ++r)
+      kernels.narrow(image + r * head_width, to + begin + r * columns, head_width);
   }
 };
 
@@ -125,11 +130,16 @@ void CpuAttentionOps::launch(const AttentionForward& op) {
   zero_dead_rows(op.layout, op.out);
   const auto& kernels = setup_.kernels;
   for_each_head(op.layout, op.heads, [&](int index, std::int64_t first, std::int64_t length, int thread) {
-    AttentionHead head{.qkv_stride = 3 * width, .out_stride = width, .length = length, .head_width = head_width,
-                       .cosine = rotary_table_.cosine(), .sine = rotary_table_.sine(),
-                       .position = op.layout.row_position.data<std::int32_t>() + first,
-                       .log_sum_exp = op.log_sum_exp.present() ? op.log_sum_exp.data<float>() + index * rows + first : nullptr,
-                       .scratch = scratch + thread * floats};
+    AttentionHead head{
+        .qkv_stride = 3 * width,
+        .out_stride = width,
+        .length = length,
+        .head_width = head_width,
+        .cosine = rotary_table_.cosine(),
+        .sine = rotary_table_.sine(),
+        .position = op.layout.row_position.data<std::int32_t>() + first,
+        .log_sum_exp = op.log_sum_exp.present() ? op.log_sum_exp.data<float>() + index * rows + first : nullptr,
+        .scratch = scratch + thread * floats};
     const auto qkv_begin = first * 3 * width + index * head_width, out_begin = first * width + index * head_width;
     if (op.qkv.dtype() == DType::float32) {
       head.q = op.qkv.data<float>() + qkv_begin;
@@ -154,7 +164,8 @@ void CpuAttentionOps::launch(const AttentionForward& op) {
   if (op.log_sum_exp.present()) {
     const auto used = op.layout.offsets.data<std::int32_t>()[op.layout.max_sequences()];
     for (int head = 0; head < op.heads; ++head)
-      std::fill(op.log_sum_exp.data<float>() + head * rows + used, op.log_sum_exp.data<float>() + (head + 1) * rows, 0.0F);
+      std::fill(op.log_sum_exp.data<float>() + head * rows + used, op.log_sum_exp.data<float>() + (head + 1) * rows,
+                0.0F);
   }
 }
 
@@ -166,8 +177,12 @@ void CpuAttentionOps::launch(const AttentionBackward& op) {
   zero_dead_rows(op.layout, op.grad_qkv);
   const auto& kernels = setup_.kernels;
   for_each_head(op.layout, op.heads, [&](int index, std::int64_t first, std::int64_t length, int thread) {
-    AttentionHead head{.qkv_stride = 3 * width, .out_stride = width, .length = length, .head_width = head_width,
-                       .cosine = rotary_table_.cosine(), .sine = rotary_table_.sine(),
+    AttentionHead head{.qkv_stride = 3 * width,
+                       .out_stride = width,
+                       .length = length,
+                       .head_width = head_width,
+                       .cosine = rotary_table_.cosine(),
+                       .sine = rotary_table_.sine(),
                        .position = op.layout.row_position.data<std::int32_t>() + first,
                        .log_sum_exp = const_cast<float*>(op.log_sum_exp.data<float>()) + index * rows + first,
                        .scratch = scratch + thread * floats};
@@ -203,12 +218,15 @@ void CpuAttentionOps::launch(const AttentionBackward& op) {
     head.grad_k = image + 6 * size;
     head.grad_v = image + 7 * size;
     kernels.attention_backward(head);
-    for (std::int64_t part = 0; part < 3; ++part) part_image(part).write(op.grad_qkv, kernels, image + (5 + part) * size);
+    for (std::int64_t part = 0; part < 3; ++part)
+      part_image(part).write(op.grad_qkv, kernels, image + (5 + part) * size);
   });
 }
 
 }  // namespace
 
-std::unique_ptr<AttentionOps> make_attention_ops(const Setup& setup) { return std::make_unique<CpuAttentionOps>(setup); }
+std::unique_ptr<AttentionOps> make_attention_ops(const Setup& setup) {
+  return std::make_unique<CpuAttentionOps>(setup);
+}
 
 }  // namespace lsd::backends::cpu

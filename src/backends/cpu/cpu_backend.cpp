@@ -20,8 +20,8 @@ class CpuBackend : public HostBackend {
         optimizer_(cpu::make_optimizer_ops(setup_)) {}
   std::string_view name() const override { return "cpu"; }
   std::string description() const override {
-    return cpu_model_name() + ", " + std::to_string(setup_.threads) + (setup_.threads == 1 ? " thread, " : " threads, ") +
-           setup_.kernels.name + " loops";
+    return cpu_model_name() + ", " + std::to_string(setup_.threads) +
+           (setup_.threads == 1 ? " thread, " : " threads, ") + setup_.kernels.name + " loops";
   }
   MatrixOps& matrix() override { return *matrix_; }
   NormOps& norm() override { return *norm_; }

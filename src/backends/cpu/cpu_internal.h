@@ -75,7 +75,9 @@ void parallel_for(int threads, std::int64_t count, Body&& body) {
   if (failure) std::rethrow_exception(failure);
 }
 
-constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
+  return (a + b - 1) / b;
+}
 
 // Rows of one block of row-wise work.
 constexpr std::int64_t kRowBlock = 64;
@@ -85,9 +87,8 @@ constexpr std::int64_t kChunk = 1024;
 // Calls body(first, last, thread) for blocks of rows.
 template <class Body>
 void parallel_rows(int threads, std::int64_t rows, std::int64_t block, Body&& body) {
-  parallel_for(threads, ceil_div(rows, block), [&](std::int64_t i, int thread) {
-    body(i * block, std::min(rows, (i + 1) * block), thread);
-  });
+  parallel_for(threads, ceil_div(rows, block),
+               [&](std::int64_t i, int thread) { body(i * block, std::min(rows, (i + 1) * block), thread); });
 }
 
 // Scratch memory handed out from its front in pieces of whole cache lines.
@@ -114,7 +115,8 @@ class Reader {
  public:
   Reader(ConstTensorView view, const Kernels& kernels)
       : float_(view.present() && view.dtype() == DType::float32 ? view.data<float>() : nullptr),
-        half_(view.present() && view.dtype() == DType::bfloat16 ? static_cast<const std::uint16_t*>(view.raw()) : nullptr),
+        half_(view.present() && view.dtype() == DType::bfloat16 ? static_cast<const std::uint16_t*>(view.raw())
+                                                                : nullptr),
         widen_(kernels.widen) {}
   const float* read(std::int64_t begin, std::int64_t count, float* buffer) const {
     if (float_ != nullptr) return float_ + begin;

@@ -52,10 +52,12 @@ void CpuLossOps::launch(const CrossEntropy& op) {
       const auto target = op.targets.data<std::int32_t>()[r];
       float* made = grad.target(r * vocab, buffer + vocab);
       if (target >= 0) {
-        const float sine = op.row_time.present()
-                               ? std::sin(0.5F * std::numbers::pi_v<float> * op.row_time.data<float>()[r])
-                               : 1.0F;
-        EntropyRow row{.logits = logits.read(r * vocab, vocab, buffer), .grad = made, .vocab = vocab, .target = target,
+        const float sine =
+            op.row_time.present() ? std::sin(0.5F * std::numbers::pi_v<float> * op.row_time.data<float>()[r]) : 1.0F;
+        EntropyRow row{.logits = logits.read(r * vocab, vocab, buffer),
+                       .grad = made,
+                       .vocab = vocab,
+                       .target = target,
                        .factor = scale * sine * sine};
         kernels.entropy(row);
         block.loss += static_cast<double>(sine) * sine * row.entropy;
@@ -100,8 +102,8 @@ void CpuLossOps::launch(const SquaredError& op) {
     for (std::int64_t r = first; r < last; ++r) {
       float* made = grad.target(r * width, buffer + 2 * width);
       if (live && op.row_mask.data<std::uint8_t>()[r] != 0) {
-        sum += kernels.squared_error(prediction.read(r * width, width, buffer), target.read(r * width, width, buffer + width),
-                                     factor, made, width);
+        sum += kernels.squared_error(prediction.read(r * width, width, buffer),
+                                     target.read(r * width, width, buffer + width), factor, made, width);
         ++count;
       } else if (made != nullptr) {
         std::fill_n(made, width, 0.0F);
@@ -120,6 +122,8 @@ void CpuLossOps::launch(const SquaredError& op) {
 
 }  // namespace
 
-std::unique_ptr<LossOps> make_loss_ops(const Setup& setup) { return std::make_unique<CpuLossOps>(setup); }
+std::unique_ptr<LossOps> make_loss_ops(const Setup& setup) {
+  return std::make_unique<CpuLossOps>(setup);
+}
 
 }  // namespace lsd::backends::cpu

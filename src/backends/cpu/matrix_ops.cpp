@@ -5,9 +5,13 @@
 namespace lsd::backends::cpu {
 namespace {
 
-GeluKind kind_of(Gelu gelu) { return gelu == Gelu::erf ? GeluKind::erf : GeluKind::tanh; }
+GeluKind kind_of(Gelu gelu) {
+  return gelu == Gelu::erf ? GeluKind::erf : GeluKind::tanh;
+}
 
-std::size_t line(std::size_t bytes) { return ScratchCursor::bytes_of<std::byte>(static_cast<std::int64_t>(bytes)); }
+std::size_t line(std::size_t bytes) {
+  return ScratchCursor::bytes_of<std::byte>(static_cast<std::int64_t>(bytes));
+}
 
 // How the rows of a product with fixed weights are cut: blocks of kRows and what is left.
 struct RowCut {
@@ -51,7 +55,8 @@ class CpuMatrixOps : public MatrixOps {
   void launch(const LinearForward& op) override;
   void launch(const LinearBackwardInput& op) override;
   void launch(const LinearBackwardWeight& op) override;
-  void add_partials(const LinearBackwardWeight& op, const SumPlan& plan, const float* weights, const float* biases) const;
+  void add_partials(const LinearBackwardWeight& op, const SumPlan& plan, const float* weights,
+                    const float* biases) const;
 
   Setup setup_;
   mutable Products products_;  // planning (const) already makes the products
@@ -74,8 +79,14 @@ CpuMatrixOps::Plan CpuMatrixOps::plan_rows(ProductShape shape, std::int64_t rows
 
 CpuMatrixOps::Plan CpuMatrixOps::plan(const LinearForward& op) const {
   const auto in = op.x.shape()[1], out = op.weight.shape()[0];
-  return plan_rows({.a = op.x.dtype(), .c = op.y.dtype(), .n = out, .k = in, .a_stride = in, .b_stride = in,
-                    .b_transposed = true, .bias = op.bias.present()},
+  return plan_rows({.a = op.x.dtype(),
+                    .c = op.y.dtype(),
+                    .n = out,
+                    .k = in,
+                    .a_stride = in,
+                    .b_stride = in,
+                    .b_transposed = true,
+                    .bias = op.bias.present()},
                    op.x.shape()[0], 0);
 }
 
@@ -113,8 +124,12 @@ CpuMatrixOps::Plan CpuMatrixOps::plan(const LinearBackwardInput& op) const {
   const std::size_t rounded = op.grad_y.dtype() == type ? 0 : block * static_cast<std::size_t>(out * size_of(type));
   const bool through_float = op.gelu != Gelu::none && op.grad_x.dtype() != DType::float32;
   const std::size_t product = through_float ? block * static_cast<std::size_t>(in) * sizeof(float) : 0;
-  return plan_rows({.a = type, .c = through_float ? DType::float32 : op.grad_x.dtype(), .n = in, .k = out,
-                    .a_stride = out, .b_stride = in},
+  return plan_rows({.a = type,
+                    .c = through_float ? DType::float32 : op.grad_x.dtype(),
+                    .n = in,
+                    .k = out,
+                    .a_stride = out,
+                    .b_stride = in},
                    rows, line(rounded) + product);
 }
 
@@ -139,7 +154,8 @@ void CpuMatrixOps::launch(const LinearBackwardInput& op) {
     }
     void* product = static_cast<std::byte*>(op.grad_x.raw()) + first * in * size_of(op.grad_x.dtype());
     if (through_float) product = cursor.take<float>(made.block.m * in);
-    products_.multiply(last - first == made.block.m ? made.block : made.tail, grad_y, packed, nullptr, product, scratch);
+    products_.multiply(last - first == made.block.m ? made.block : made.tail, grad_y, packed, nullptr, product,
+                       scratch);
     if (op.gelu == Gelu::none) return;
     alignas(64) float read[kChunk];
     for (auto i = first * in; i < last * in; i += kChunk) {
@@ -161,8 +177,14 @@ struct CpuMatrixOps::SumPlan {
   // partial[columns, in] (+)= grad_y[rows, columns]^T x[rows, in]. A single slice adds to the gradient itself.
   ProductShape shape(std::int64_t rows, std::int64_t columns, const LinearBackwardWeight& op, bool first) const {
     const auto in = op.x.shape()[1];
-    return {.a = op.x.dtype(), .c = DType::float32, .m = columns, .n = in, .k = rows,
-            .a_stride = round_first ? columns : op.grad_y.shape()[1], .b_stride = in, .a_transposed = true,
+    return {.a = op.x.dtype(),
+            .c = DType::float32,
+            .m = columns,
+            .n = in,
+            .k = rows,
+            .a_stride = round_first ? columns : op.grad_y.shape()[1],
+            .b_stride = in,
+            .a_transposed = true,
             .add = !first || cut.slices == 1};
   }
 };
@@ -170,13 +192,18 @@ struct CpuMatrixOps::SumPlan {
 CpuMatrixOps::SumPlan CpuMatrixOps::plan(const LinearBackwardWeight& op) const {
   const auto rows = op.x.shape()[0], in = op.x.shape()[1], out = op.grad_y.shape()[1];
   const SumCut cut(rows, out);
-  SumPlan plan{.cut = cut, .partial_bytes = 0, .bias_bytes = 0, .thread_bytes = 0, .product_bytes = 0,
+  SumPlan plan{.cut = cut,
+               .partial_bytes = 0,
+               .bias_bytes = 0,
+               .thread_bytes = 0,
+               .product_bytes = 0,
                .round_first = op.grad_y.dtype() != op.x.dtype()};
   if (rows == 0) return plan;
   for (const auto depth : {std::min(rows, SumCut::kDepth), (rows - 1) % SumCut::kDepth + 1})
     for (const auto columns : {cut.columns, out - (cut.blocks - 1) * cut.columns})
       for (const bool first : {true, false})
-        plan.product_bytes = std::max(plan.product_bytes, line(products_.needs(plan.shape(depth, columns, op, first)).scratch_bytes));
+        plan.product_bytes =
+            std::max(plan.product_bytes, line(products_.needs(plan.shape(depth, columns, op, first)).scratch_bytes));
   if (cut.slices > 1) plan.partial_bytes = ScratchCursor::bytes_of<float>(cut.slices * out * in);
   plan.bias_bytes = ScratchCursor::bytes_of<float>(cut.slices * out);
   plan.thread_bytes = plan.product_bytes + ScratchCursor::bytes_of<float>(cut.columns);
@@ -184,7 +211,9 @@ CpuMatrixOps::SumPlan CpuMatrixOps::plan(const LinearBackwardWeight& op) const {
   return plan;
 }
 
-std::size_t CpuMatrixOps::scratch_bytes(const LinearBackwardWeight& op) const { return plan(op).bytes(setup_.threads); }
+std::size_t CpuMatrixOps::scratch_bytes(const LinearBackwardWeight& op) const {
+  return plan(op).bytes(setup_.threads);
+}
 
 void CpuMatrixOps::launch(const LinearBackwardWeight& op) {
   const auto rows = op.x.shape()[0], in = op.x.shape()[1], out = op.grad_y.shape()[1];
@@ -199,13 +228,15 @@ void CpuMatrixOps::launch(const LinearBackwardWeight& op) {
     const auto slice = task / cut.blocks, column = task % cut.blocks * cut.columns;
     const auto first = slice * cut.slice_rows, last = std::min(rows, first + cut.slice_rows);
     const auto columns = std::min(cut.columns, out - column);
-    ScratchCursor cursor(memory + made.partial_bytes + made.bias_bytes + static_cast<std::size_t>(thread) * made.thread_bytes);
+    ScratchCursor cursor(memory + made.partial_bytes + made.bias_bytes +
+                         static_cast<std::size_t>(thread) * made.thread_bytes);
     auto* scratch = cursor.take<std::byte>(static_cast<std::int64_t>(made.product_bytes));
     auto* buffer = cursor.take<float>(cut.columns);
     auto* rounded = made.round_first ? cursor.take<std::uint16_t>(SumCut::kDepth * cut.columns) : nullptr;
     for (auto begin = first; begin < last; begin += SumCut::kDepth) {
       const auto end = std::min(last, begin + SumCut::kDepth);
-      const void* a = static_cast<const std::byte*>(op.grad_y.raw()) + (begin * out + column) * size_of(op.grad_y.dtype());
+      const void* a =
+          static_cast<const std::byte*>(op.grad_y.raw()) + (begin * out + column) * size_of(op.grad_y.dtype());
       if (made.round_first) {
         for (auto r = begin; r < end; ++r)
           setup_.kernels.narrow(op.grad_y.data<float>() + r * out + column, rounded + (r - begin) * columns, columns);
@@ -239,6 +270,8 @@ void CpuMatrixOps::add_partials(const LinearBackwardWeight& op, const SumPlan& p
 
 }  // namespace
 
-std::unique_ptr<MatrixOps> make_matrix_ops(const Setup& setup) { return std::make_unique<CpuMatrixOps>(setup); }
+std::unique_ptr<MatrixOps> make_matrix_ops(const Setup& setup) {
+  return std::make_unique<CpuMatrixOps>(setup);
+}
 
 }  // namespace lsd::backends::cpu

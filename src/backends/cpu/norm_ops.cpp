@@ -7,7 +7,10 @@ namespace {
 // Float32 rows of one chunk of a modulation tensor; null for rows of no sequence, which stand for zeros.
 struct Chunk {
   Chunk(ConstTensorView view, const Kernels& kernels, std::int64_t chunk_width, int chunk)
-      : reader(view, kernels), stride(view.present() ? view.shape()[1] : 0), begin(chunk * chunk_width), width(chunk_width) {}
+      : reader(view, kernels),
+        stride(view.present() ? view.shape()[1] : 0),
+        begin(chunk * chunk_width),
+        width(chunk_width) {}
   const float* read(std::int32_t sequence, float* buffer) const {
     return reader.read(sequence * stride + begin, width, buffer);
   }
@@ -35,7 +38,8 @@ class CpuNormOps : public NormOps {
 
   static float* row_buffer(void* scratch, std::int64_t width, int thread) {
     return reinterpret_cast<float*>(static_cast<std::byte*>(scratch) +
-                                    static_cast<std::size_t>(thread) * ScratchCursor::bytes_of<float>(kBuffers * width));
+                                    static_cast<std::size_t>(thread) *
+                                        ScratchCursor::bytes_of<float>(kBuffers * width));
   }
 
   void launch(const NormForward& op) override;
@@ -54,8 +58,12 @@ void CpuNormOps::launch(const NormForward& op) {
   const Writer sum(op.sum, kernels), y(op.y, kernels);
   parallel_rows(setup_.threads, rows, kRowBlock, [&](std::int64_t first, std::int64_t last, int thread) {
     float* buffer = row_buffer(scratch, width, thread);
-    NormRow row{.gain = gain.read(0, width, buffer), .bias = bias.read(0, width, buffer + width), .gain_offset = 0.0F,
-                .epsilon = op.epsilon, .width = width, .round_sum = sum.rounds()};
+    NormRow row{.gain = gain.read(0, width, buffer),
+                .bias = bias.read(0, width, buffer + width),
+                .gain_offset = 0.0F,
+                .epsilon = op.epsilon,
+                .width = width,
+                .round_sum = sum.rounds()};
     for (std::int64_t r = first; r < last; ++r) {
       row.x = x.read(r * width, width, buffer + 2 * width);
       row.delta = delta.read(r * width, width, buffer + 3 * width);
@@ -81,7 +89,8 @@ void CpuNormOps::launch(const NormBackward& op) {
     float* buffer = row_buffer(scratch, width, thread);
     float* block = partial + first / kRowBlock * 2 * width;
     std::fill_n(block, 2 * width, 0.0F);
-    NormRowBackward row{.gain = gain.read(0, width, buffer), .grad_gain = block, .grad_bias = block + width, .width = width};
+    NormRowBackward row{
+        .gain = gain.read(0, width, buffer), .grad_gain = block, .grad_bias = block + width, .width = width};
     for (std::int64_t r = first; r < last; ++r) {
       row.grad_y = grad_y.read(r * width, width, buffer + width);
       row.sum = sum.read(r * width, width, buffer + 2 * width);
@@ -108,8 +117,8 @@ void CpuNormOps::launch(const AdaptiveNormForward& op) {
   const auto* sequences = op.row_sequence.data<std::int32_t>();
   const Reader x(op.x, kernels), delta(op.delta, kernels);
   const Writer sum(op.sum, kernels), y(op.y, kernels);
-  const Chunk gate(op.gate_modulation, kernels, width, op.gate_chunk), shift(op.modulation, kernels, width, op.shift_chunk),
-      scale(op.modulation, kernels, width, op.scale_chunk);
+  const Chunk gate(op.gate_modulation, kernels, width, op.gate_chunk),
+      shift(op.modulation, kernels, width, op.shift_chunk), scale(op.modulation, kernels, width, op.scale_chunk);
   parallel_rows(setup_.threads, rows, kRowBlock, [&](std::int64_t first, std::int64_t last, int thread) {
     float* buffer = row_buffer(scratch, width, thread);
     float* zeros = buffer + 7 * width;
@@ -142,10 +151,12 @@ void CpuNormOps::launch(const AdaptiveNormBackward& op) {
   auto* scratch = context().scratch_for("AdaptiveNormBackward", scratch_bytes(op));
   const auto& kernels = setup_.kernels;
   const auto* offsets = op.offsets.data<std::int32_t>();
-  const Reader grad_y(op.grad_y, kernels), sum(op.sum, kernels), grad_sum(op.grad_sum, kernels), delta(op.delta, kernels);
+  const Reader grad_y(op.grad_y, kernels), sum(op.sum, kernels), grad_sum(op.grad_sum, kernels),
+      delta(op.delta, kernels);
   const Writer grad_x(op.grad_x, kernels), grad_delta(op.grad_delta, kernels);
   const Writer grad_modulation(op.grad_modulation, kernels), grad_gate_modulation(op.grad_gate_modulation, kernels);
-  const Chunk gate(op.gate_modulation, kernels, width, op.gate_chunk), scale(op.modulation, kernels, width, op.scale_chunk);
+  const Chunk gate(op.gate_modulation, kernels, width, op.gate_chunk),
+      scale(op.modulation, kernels, width, op.scale_chunk);
   const auto stride = op.modulation.shape()[1];
   const bool gated = op.delta.present();
   parallel_for(setup_.threads, slots + 1, [&](std::int64_t s, int thread) {
@@ -157,7 +168,8 @@ void CpuNormOps::launch(const AdaptiveNormBackward& op) {
     const auto first = offsets[s], last = live ? offsets[s + 1] : static_cast<std::int32_t>(rows);
     const auto* gain_row = live && last > first ? scale.read(static_cast<std::int32_t>(s), gains) : gains;
     const auto* gate_row = gated && live && last > first ? gate.read(static_cast<std::int32_t>(s), gates) : gates;
-    NormRowBackward row{.gain = gain_row, .grad_gain = made_scale, .grad_bias = made_shift, .gain_offset = 1.0F, .width = width};
+    NormRowBackward row{
+        .gain = gain_row, .grad_gain = made_scale, .grad_bias = made_shift, .gain_offset = 1.0F, .width = width};
     for (std::int64_t r = first; r < last; ++r) {
       row.grad_y = grad_y.read(r * width, width, buffer + 5 * width);
       row.sum = sum.read(r * width, width, buffer + 6 * width);
@@ -189,6 +201,8 @@ void CpuNormOps::launch(const AdaptiveNormBackward& op) {
 
 }  // namespace
 
-std::unique_ptr<NormOps> make_norm_ops(const Setup& setup) { return std::make_unique<CpuNormOps>(setup); }
+std::unique_ptr<NormOps> make_norm_ops(const Setup& setup) {
+  return std::make_unique<CpuNormOps>(setup);
+}
 
 }  // namespace lsd::backends::cpu

@@ -69,6 +69,8 @@ class CpuOptimizerOps : public OptimizerOps {
 
 }  // namespace
 
-std::unique_ptr<OptimizerOps> make_optimizer_ops(const Setup& setup) { return std::make_unique<CpuOptimizerOps>(setup); }
+std::unique_ptr<OptimizerOps> make_optimizer_ops(const Setup& setup) {
+  return std::make_unique<CpuOptimizerOps>(setup);
+}
 
 }  // namespace lsd::backends::cpu

@@ -9,7 +9,9 @@
 namespace lsd::backends::cpu {
 namespace {
 
-GeluKind kind_of(Gelu gelu) { return gelu == Gelu::erf ? GeluKind::erf : GeluKind::tanh; }
+GeluKind kind_of(Gelu gelu) {
+  return gelu == Gelu::erf ? GeluKind::erf : GeluKind::tanh;
+}
 
 // Reading a token outside the table would read foreign memory, so all are looked at first.
 void check_tokens(ConstTensorView tokens, std::int64_t vocab) {
@@ -36,7 +38,8 @@ class CpuPointwiseOps : public PointwiseOps {
       std::array<const float*, kInputs> in;
       for (std::int64_t begin = first; begin < last; begin += kChunk) {
         const auto here = std::min(kChunk, last - begin);
-        for (std::size_t i = 0; i < kInputs; ++i) in[i] = Reader(inputs[i], setup_.kernels).read(begin, here, buffer[i]);
+        for (std::size_t i = 0; i < kInputs; ++i)
+          in[i] = Reader(inputs[i], setup_.kernels).read(begin, here, buffer[i]);
         float* made = writer.target(begin, buffer[kInputs]);
         body(in, made, here);
         writer.finish(begin, here, made);
@@ -146,7 +149,8 @@ class CpuPointwiseOps : public PointwiseOps {
       const auto count = std::min(kChunk, half - k);
       double turns_per_time[kChunk];
       for (std::int64_t i = 0; i < count; ++i)
-        turns_per_time[i] = 1000.0 / (2.0 * M_PI) * std::pow(10000.0, -static_cast<double>(k + i) / static_cast<double>(half));
+        turns_per_time[i] =
+            1000.0 / (2.0 * M_PI) * std::pow(10000.0, -static_cast<double>(k + i) / static_cast<double>(half));
       parallel_rows(setup_.threads, sequences, kRowBlock, [&](std::int64_t first, std::int64_t last, int) {
         float cosine[kChunk], sine[kChunk];
         for (std::int64_t s = first; s < last; ++s) {
@@ -165,6 +169,8 @@ class CpuPointwiseOps : public PointwiseOps {
 
 }  // namespace
 
-std::unique_ptr<PointwiseOps> make_pointwise_ops(const Setup& setup) { return std::make_unique<CpuPointwiseOps>(setup); }
+std::unique_ptr<PointwiseOps> make_pointwise_ops(const Setup& setup) {
+  return std::make_unique<CpuPointwiseOps>(setup);
+}
 
 }  // namespace lsd::backends::cpu

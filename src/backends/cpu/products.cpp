@@ -40,8 +40,8 @@ decltype(auto) with_dnnl(const ProductShape& shape, Body&& body) {
   try {
     return body();
   } catch (const dnnl::error& error) {
-    throw SystemError("oneDNN refused the product [" + std::to_string(shape.m) + ", " + std::to_string(shape.k) + "] x [" +
-                      std::to_string(shape.k) + ", " + std::to_string(shape.n) + "]: " + error.what());
+    throw SystemError("oneDNN refused the product [" + std::to_string(shape.m) + ", " + std::to_string(shape.k) +
+                      "] x [" + std::to_string(shape.k) + ", " + std::to_string(shape.n) + "]: " + error.what());
   }
 }
 
@@ -84,8 +84,8 @@ Products::Prepared& Products::prepare(const ProductShape& shape) {
       add.append_sum(1.0F);
       attributes.set_post_ops(add);
     }
-    const auto description = shape.bias ? dnnl::matmul::desc(made.a, made.b, made.bias, made.c)
-                                        : dnnl::matmul::desc(made.a, made.b, made.c);
+    const auto description =
+        shape.bias ? dnnl::matmul::desc(made.a, made.b, made.bias, made.c) : dnnl::matmul::desc(made.a, made.b, made.c);
     const dnnl::matmul::primitive_desc chosen(description, attributes, cache_->engine);
     made.primitive = dnnl::matmul(chosen);
     made.b = chosen.weights_desc();
@@ -117,11 +117,10 @@ void Products::multiply(const ProductShape& shape, const void* a, const void* b,
   const auto& engine = cache_->engine;
   const OneThread guard;  // some of oneDNN's products ask again when they run
   with_dnnl(shape, [&] {
-    std::unordered_map<int, memory> operands{
-        {DNNL_ARG_SRC, memory(prepared.a, engine, const_cast<void*>(a))},
-        {DNNL_ARG_WEIGHTS, memory(prepared.b, engine, const_cast<void*>(b))},
-        {DNNL_ARG_DST, memory(prepared.c, engine, c)},
-        {DNNL_ARG_SCRATCHPAD, memory(prepared.scratch, engine, scratch)}};
+    std::unordered_map<int, memory> operands{{DNNL_ARG_SRC, memory(prepared.a, engine, const_cast<void*>(a))},
+                                             {DNNL_ARG_WEIGHTS, memory(prepared.b, engine, const_cast<void*>(b))},
+                                             {DNNL_ARG_DST, memory(prepared.c, engine, c)},
+                                             {DNNL_ARG_SCRATCHPAD, memory(prepared.scratch, engine, scratch)}};
     if (shape.bias) operands.emplace(DNNL_ARG_BIAS, memory(prepared.bias, engine, const_cast<void*>(bias)));
     dnnl::stream stream(engine);
     prepared.primitive.execute(stream, operands);

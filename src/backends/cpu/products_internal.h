@@ -38,7 +38,8 @@ class Products {
   // Puts B, as `shape` describes it, into the layout that products of this shape want; `m` may differ between uses.
   void pack(const ProductShape& shape, const void* b, void* packed);
   // Prepares the shape; after that, multiply() may be called from many threads at once.
-  void multiply(const ProductShape& shape, const void* a, const void* b, const void* bias, void* c, void* scratch) const;
+  void multiply(const ProductShape& shape, const void* a, const void* b, const void* bias, void* c,
+                void* scratch) const;
 
  private:
   struct Prepared;

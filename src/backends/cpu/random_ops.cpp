@@ -68,8 +68,11 @@ class CpuRandomOps : public RandomOps {
     }
     const auto visit = static_cast<std::uint64_t>(op.sequence_visit.data<std::int64_t>()[sequence]);
     const auto element = op.layout.row_position.data<std::int32_t>()[row] * op.z.shape()[1] + column;
-    setup_.kernels.normals({.seed = op.key.seed, .stream = op.key.stream, .visit_low = static_cast<std::uint32_t>(visit),
-                            .visit_high = static_cast<std::uint32_t>(visit >> 32U), .draw = op.draw},
+    setup_.kernels.normals({.seed = op.key.seed,
+                            .stream = op.key.stream,
+                            .visit_low = static_cast<std::uint32_t>(visit),
+                            .visit_high = static_cast<std::uint32_t>(visit >> 32U),
+                            .draw = op.draw},
                            static_cast<std::uint32_t>(element / 4), noise, count);
   }
 
@@ -98,6 +101,8 @@ class CpuRandomOps : public RandomOps {
 
 }  // namespace
 
-std::unique_ptr<RandomOps> make_random_ops(const Setup& setup) { return std::make_unique<CpuRandomOps>(setup); }
+std::unique_ptr<RandomOps> make_random_ops(const Setup& setup) {
+  return std::make_unique<CpuRandomOps>(setup);
+}
 
 }  // namespace lsd::backends::cpu

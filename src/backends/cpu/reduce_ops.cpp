@@ -9,7 +9,9 @@
 namespace lsd::backends::cpu {
 namespace {
 
-bool takes_part(float count, float min_count) { return count >= min_count && count > 0.0F; }
+bool takes_part(float count, float min_count) {
+  return count >= min_count && count > 0.0F;
+}
 
 std::int64_t groups_taking_part(ConstTensorView count, float min_count) {
   std::int64_t groups = 0;
@@ -17,7 +19,9 @@ std::int64_t groups_taking_part(ConstTensorView count, float min_count) {
   return groups;
 }
 
-float share_of(ConstTensorView share) { return share.present() ? share.data<float>()[0] : 1.0F; }
+float share_of(ConstTensorView share) {
+  return share.present() ? share.data<float>()[0] : 1.0F;
+}
 
 class CpuReduceOps : public ReduceOps {
  public:
@@ -102,9 +106,10 @@ void CpuReduceOps::launch(const GroupMoments& op) {
   sum_by_group(op, mean, running, [&](const float* z, std::int64_t at, float* sums, std::int64_t columns) {
     kernels.add_scaled(1.0F, z, sums + at, columns);
   });
-  sum_by_group(op, op.variance.data<float>(), running, [&](const float* z, std::int64_t at, float* sums, std::int64_t columns) {
-    kernels.add_squared_deviation(z, mean + at, sums + at, columns);
-  });
+  sum_by_group(op, op.variance.data<float>(), running,
+               [&](const float* z, std::int64_t at, float* sums, std::int64_t columns) {
+                 kernels.add_squared_deviation(z, mean + at, sums + at, columns);
+               });
 }
 
 void CpuReduceOps::launch(const UnivariateKl& op) {
@@ -134,7 +139,8 @@ void CpuReduceOps::launch(const MomentGradient& op) {
   const Reader grad_in(op.grad_in, setup_.kernels), z(op.z, setup_.kernels);
   const Writer grad_z(op.grad_z, setup_.kernels);
   parallel_rows(setup_.threads, rows, kRowBlock, [&](std::int64_t first, std::int64_t last, int thread) {
-    auto* buffer = reinterpret_cast<float*>(memory + static_cast<std::size_t>(thread) * ScratchCursor::bytes_of<float>(3 * width));
+    auto* buffer =
+        reinterpret_cast<float*>(memory + static_cast<std::size_t>(thread) * ScratchCursor::bytes_of<float>(3 * width));
     for (auto r = first; r < last; ++r) {
       const auto group = op.row_group.data<std::int32_t>()[r];
       const float* from = grad_in.read(r * width, width, buffer);
@@ -182,10 +188,11 @@ struct CpuReduceOps::KlMemory {
 
 CpuReduceOps::KlPlan CpuReduceOps::plan(const MultivariateKl& op) const {
   const auto d = op.z.shape()[1];
-  KlPlan plan{.covariance = {.m = d, .n = d, .k = kKlRows, .a_stride = d, .b_stride = d, .a_transposed = true, .add = true},
-              .inverse = {.m = d, .n = d, .k = d, .a_stride = d, .b_stride = d, .a_transposed = true},
-              .gradient = {.m = kKlRows, .n = d, .k = d, .a_stride = d, .b_stride = d},
-              .product_bytes = 0};
+  KlPlan plan{
+      .covariance = {.m = d, .n = d, .k = kKlRows, .a_stride = d, .b_stride = d, .a_transposed = true, .add = true},
+      .inverse = {.m = d, .n = d, .k = d, .a_stride = d, .b_stride = d, .a_transposed = true},
+      .gradient = {.m = kKlRows, .n = d, .k = d, .a_stride = d, .b_stride = d},
+      .product_bytes = 0};
   for (const auto& shape : {plan.covariance, plan.inverse, plan.gradient})
     plan.product_bytes = std::max(plan.product_bytes, products_.needs(shape).scratch_bytes);
   return plan;
@@ -193,7 +200,8 @@ CpuReduceOps::KlPlan CpuReduceOps::plan(const MultivariateKl& op) const {
 
 std::size_t CpuReduceOps::scratch_bytes(const MultivariateKl& op) const {
   const auto d = op.z.shape()[1];
-  return 2 * ScratchCursor::bytes_of<float>(kKlRows * d) + 3 * ScratchCursor::bytes_of<float>(d * d) + plan(op).product_bytes + 64;
+  return 2 * ScratchCursor::bytes_of<float>(kKlRows * d) + 3 * ScratchCursor::bytes_of<float>(d * d) +
+         plan(op).product_bytes + 64;
 }
 
 void CpuReduceOps::launch(const MultivariateKl& op) {
@@ -208,7 +216,8 @@ void CpuReduceOps::launch(const MultivariateKl& op) {
   memory.product = cursor.take<float>(d * d);
   memory.scratch = cursor.take<std::byte>(static_cast<std::int64_t>(made.product_bytes));
   if (op.grad_z.present() && op.grad_z.raw() != op.grad_in.raw() && rows > 0)
-    std::copy_n(static_cast<const std::byte*>(op.grad_in.raw()), op.grad_in.bytes(), static_cast<std::byte*>(op.grad_z.raw()));
+    std::copy_n(static_cast<const std::byte*>(op.grad_in.raw()), op.grad_in.bytes(),
+                static_cast<std::byte*>(op.grad_z.raw()));
   const auto taking_part = static_cast<float>(groups_taking_part(op.count, op.min_count));
   for (std::int64_t g = 0; g < groups; ++g)
     if (takes_part(op.count.data<float>()[g], op.min_count)) add_group(op, g, taking_part, memory);
@@ -251,7 +260,8 @@ void CpuReduceOps::add_group(const MultivariateKl& op, std::int64_t group, float
   const float* mean = op.mean.data<float>() + group * d;
   const auto* row_group = op.row_group.data<std::int32_t>();
   const Reader z(op.z, kernels);
-  // Calls body(filled) with memory.rows = z - mean of up to kKlRows rows of the group, zero behind; `row_of[i]` is row i.
+  // Calls body(filled) with memory.rows = z - mean of up to kKlRows rows of the group, zero behind; `row_of[i]` is row
+  // i.
   std::int64_t row_of[kKlRows];
   const auto for_rows = [&](auto&& body) {
     std::int64_t filled = 0;
@@ -292,7 +302,7 @@ void CpuReduceOps::add_group(const MultivariateKl& op, std::int64_t group, float
   for_rows([&](std::int64_t filled) {
     products_.multiply(shapes.gradient, memory.rows, memory.product, nullptr, memory.made, memory.scratch);
     for (std::int64_t i = 0; i < filled; ++i) {
-      const float *centred = memory.rows + i * d;
+      const float* centred = memory.rows + i * d;
       float* solved = memory.made + i * d;
       kernels.linear_combination(factor * (1.0F - shrinkage), centred, -factor * (1.0F - shrinkage), solved, solved, d);
       kernels.add_scaled(factor, mean, solved, d);
@@ -307,6 +317,8 @@ void CpuReduceOps::add_group(const MultivariateKl& op, std::int64_t group, float
 
 }  // namespace
 
-std::unique_ptr<ReduceOps> make_reduce_ops(const Setup& setup) { return std::make_unique<CpuReduceOps>(setup); }
+std::unique_ptr<ReduceOps> make_reduce_ops(const Setup& setup) {
+  return std::make_unique<CpuReduceOps>(setup);
+}
 
 }  // namespace lsd::backends::cpu

@@ -92,7 +92,8 @@ class ReferenceAttentionOps : public AttentionOps {
       rotate(k, k_slice, op.layout.row_position, op.rotary, 1.0);
       Matrix out(q.size(), 0.0), score(static_cast<std::size_t>(length));
       for (std::int64_t i = 0; i < length; ++i) {
-        for (std::int64_t j = 0; j < length; ++j) score[static_cast<std::size_t>(j)] = scale * dot(q, i, k, j, head_width);
+        for (std::int64_t j = 0; j < length; ++j)
+          score[static_cast<std::size_t>(j)] = scale * dot(q, i, k, j, head_width);
         const double largest = *std::max_element(score.begin(), score.end());
         double total = 0.0;
         for (auto& value : score) total += value = std::exp(value - largest);

@@ -39,8 +39,10 @@ class ReferenceLossOps : public LossOps {
       correct += best == target ? 1.0 : 0.0;
       if (!op.grad_logits.present()) continue;
       for (std::int64_t k = 0; k < vocab; ++k)
-        Values(op.grad_logits).set(r * vocab + k, scale * weight * (std::exp(logits[static_cast<std::size_t>(k)] - log_total) -
-                                                                    (k == target ? 1.0 : 0.0)));
+        Values(op.grad_logits)
+            .set(r * vocab + k,
+                 scale * weight *
+                     (std::exp(logits[static_cast<std::size_t>(k)] - log_total) - (k == target ? 1.0 : 0.0)));
     }
     Values(op.loss_sum).add(0, loss);
     Values(op.unweighted_sum).add(0, unweighted);
@@ -79,6 +81,8 @@ class ReferenceLossOps : public LossOps {
 
 }  // namespace
 
-std::unique_ptr<LossOps> make_loss_ops(OpContext& context) { return std::make_unique<ReferenceLossOps>(context); }
+std::unique_ptr<LossOps> make_loss_ops(OpContext& context) {
+  return std::make_unique<ReferenceLossOps>(context);
+}
 
 }  // namespace lsd::backends::reference

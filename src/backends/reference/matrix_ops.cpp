@@ -39,7 +39,8 @@ class ReferenceMatrixOps : public MatrixOps {
 
   void launch(const LinearBackwardInput& op) override {
     const auto rows = op.grad_y.shape()[0], out = op.weight.shape()[0], in = op.weight.shape()[1];
-    const auto grad_y = rounded_to(op.weight.dtype(), op.grad_y), weight = to_doubles(op.weight), gelu_input = to_doubles(op.gelu_input);
+    const auto grad_y = rounded_to(op.weight.dtype(), op.grad_y), weight = to_doubles(op.weight),
+               gelu_input = to_doubles(op.gelu_input);
     std::vector<double> sum(static_cast<std::size_t>(in));
     for (std::int64_t r = 0; r < rows; ++r) {
       std::fill(sum.begin(), sum.end(), 0.0);
@@ -76,6 +77,8 @@ class ReferenceMatrixOps : public MatrixOps {
 
 }  // namespace
 
-std::unique_ptr<MatrixOps> make_matrix_ops(OpContext& context) { return std::make_unique<ReferenceMatrixOps>(context); }
+std::unique_ptr<MatrixOps> make_matrix_ops(OpContext& context) {
+  return std::make_unique<ReferenceMatrixOps>(context);
+}
 
 }  // namespace lsd::backends::reference

@@ -59,15 +59,16 @@ class ReferenceNormOps : public NormOps {
   void launch(const NormForward& op) override {
     const auto rows = op.x.shape()[0], width = op.x.shape()[1];
     if (op.delta.present())
-      for (std::int64_t i = 0; i < rows * width; ++i) Values(op.sum).set(i, ConstValues(op.x)[i] + ConstValues(op.delta)[i]);
+      for (std::int64_t i = 0; i < rows * width; ++i)
+        Values(op.sum).set(i, ConstValues(op.x)[i] + ConstValues(op.delta)[i]);
     const ConstValues stream = op.delta.present() ? ConstTensorView(op.sum) : op.x;
     for (std::int64_t r = 0; r < rows; ++r) {
       const auto [mean, inv_std] = statistics(stream, r * width, width, op.epsilon);
       Values(op.mean).set(r, mean);
       Values(op.inv_std).set(r, inv_std);
       for (std::int64_t c = 0; c < width; ++c)
-        Values(op.y).set(r * width + c, (stream[r * width + c] - mean) * inv_std * ConstValues(op.gain)[c] +
-                                            ConstValues(op.bias)[c]);
+        Values(op.y).set(r * width + c,
+                         (stream[r * width + c] - mean) * inv_std * ConstValues(op.gain)[c] + ConstValues(op.bias)[c]);
     }
   }
 
@@ -87,8 +88,9 @@ class ReferenceNormOps : public NormOps {
       }
       add_norm_gradient(grad, normalised, inv_std);
       for (std::int64_t c = 0; c < width; ++c)
-        Values(op.grad_x).set(r * width + c, grad[static_cast<std::size_t>(c)] +
-                                                 (op.grad_sum.present() ? ConstValues(op.grad_sum)[r * width + c] : 0.0));
+        Values(op.grad_x).set(r * width + c,
+                              grad[static_cast<std::size_t>(c)] +
+                                  (op.grad_sum.present() ? ConstValues(op.grad_sum)[r * width + c] : 0.0));
     }
     for (std::int64_t c = 0; c < width; ++c) {
       Values(op.grad_gain).add(c, grad_gain[static_cast<std::size_t>(c)]);
@@ -103,16 +105,16 @@ class ReferenceNormOps : public NormOps {
         scale(op.modulation, width, op.scale_chunk);
     if (op.delta.present())
       for (std::int64_t i = 0; i < rows * width; ++i)
-        Values(op.sum).set(i, ConstValues(op.x)[i] + gate.at(sequences[i / width], i % width) * ConstValues(op.delta)[i]);
+        Values(op.sum).set(i,
+                           ConstValues(op.x)[i] + gate.at(sequences[i / width], i % width) * ConstValues(op.delta)[i]);
     const ConstValues stream = op.delta.present() ? ConstTensorView(op.sum) : op.x;
     for (std::int64_t r = 0; r < rows; ++r) {
       const auto [mean, inv_std] = statistics(stream, r * width, width, op.epsilon);
       Values(op.mean).set(r, mean);
       Values(op.inv_std).set(r, inv_std);
       for (std::int64_t c = 0; c < width; ++c)
-        Values(op.y).set(r * width + c,
-                         (stream[r * width + c] - mean) * inv_std * (1.0 + scale.at(sequences[r], c)) +
-                             shift.at(sequences[r], c));
+        Values(op.y).set(r * width + c, (stream[r * width + c] - mean) * inv_std * (1.0 + scale.at(sequences[r], c)) +
+                                            shift.at(sequences[r], c));
     }
   }
 
@@ -147,8 +149,8 @@ class ReferenceNormOps : public NormOps {
         Values(op.grad_x).set(i, grad[c]);
       }
     }
-    const Chunk out_shift(op.grad_modulation, width, op.shift_chunk), out_scale(op.grad_modulation, width, op.scale_chunk),
-        out_gate(op.grad_gate_modulation, width, op.gate_chunk);
+    const Chunk out_shift(op.grad_modulation, width, op.shift_chunk),
+        out_scale(op.grad_modulation, width, op.scale_chunk), out_gate(op.grad_gate_modulation, width, op.gate_chunk);
     for (std::int64_t i = 0; i < slots * width; ++i) {
       out_shift.set(i / width, i % width, grad_shift[static_cast<std::size_t>(i)]);
       out_scale.set(i / width, i % width, grad_scale[static_cast<std::size_t>(i)]);
@@ -159,6 +161,8 @@ class ReferenceNormOps : public NormOps {
 
 }  // namespace
 
-std::unique_ptr<NormOps> make_norm_ops(OpContext& context) { return std::make_unique<ReferenceNormOps>(context); }
+std::unique_ptr<NormOps> make_norm_ops(OpContext& context) {
+  return std::make_unique<ReferenceNormOps>(context);
+}
 
 }  // namespace lsd::backends::reference

@@ -27,9 +27,10 @@ class ReferenceRandomOps : public RandomOps {
     const auto* positions = op.layout.row_position.data<std::int32_t>();
     for (std::int64_t r = 0; r < op.layout.rows(); ++r)
       op.out.data<float>()[r] =
-          sequences[r] < 0 ? 0.0F
-                           : random_uniform(op.key, static_cast<std::uint32_t>(positions[r]),
-                                            static_cast<std::uint64_t>(op.sequence_visit.data<std::int64_t>()[sequences[r]]));
+          sequences[r] < 0
+              ? 0.0F
+              : random_uniform(op.key, static_cast<std::uint32_t>(positions[r]),
+                               static_cast<std::uint64_t>(op.sequence_visit.data<std::int64_t>()[sequences[r]]));
   }
 
   void launch(const NoiseMix& op) override {
@@ -38,7 +39,7 @@ class ReferenceRandomOps : public RandomOps {
       const auto sequence = op.layout.row_sequence.data<std::int32_t>()[r];
       const auto position = op.layout.row_position.data<std::int32_t>()[r];
       const bool dead = sequence < 0;
-      const double time = dead                       ? 0.0
+      const double time = dead                    ? 0.0
                           : op.row_time.present() ? op.row_time.data<float>()[r]
                                                   : op.sequence_time.data<float>()[sequence];
       const double cosine = std::cos(0.5 * std::numbers::pi * time), sine = std::sin(0.5 * std::numbers::pi * time);
@@ -68,6 +69,8 @@ class ReferenceRandomOps : public RandomOps {
 
 }  // namespace
 
-std::unique_ptr<RandomOps> make_random_ops(OpContext& context) { return std::make_unique<ReferenceRandomOps>(context); }
+std::unique_ptr<RandomOps> make_random_ops(OpContext& context) {
+  return std::make_unique<ReferenceRandomOps>(context);
+}
 
 }  // namespace lsd::backends::reference

@@ -9,7 +9,9 @@
 namespace lsd::backends::reference {
 namespace {
 
-double share_of(ConstTensorView share) { return share.present() ? ConstValues(share)[0] : 1.0; }
+double share_of(ConstTensorView share) {
+  return share.present() ? ConstValues(share)[0] : 1.0;
+}
 
 std::int64_t groups_taking_part(ConstTensorView count, float min_count) {
   std::int64_t groups = 0;
@@ -57,7 +59,9 @@ class ReferenceReduceOps : public ReduceOps {
     const auto* row_group = op.row_group.data<std::int32_t>();
     std::vector<double> count(static_cast<std::size_t>(groups)), mean(static_cast<std::size_t>(groups * width)),
         variance(mean.size());
-    const auto slot = [&](std::int64_t r, std::int64_t c) { return static_cast<std::size_t>(row_group[r] * width + c); };
+    const auto slot = [&](std::int64_t r, std::int64_t c) {
+      return static_cast<std::size_t>(row_group[r] * width + c);
+    };
     const auto divide = [&](std::vector<double>& sums) {
       for (std::size_t i = 0; i < sums.size(); ++i)
         if (const double n = count[i / static_cast<std::size_t>(width)]; n > 0.0) sums[i] /= n;
@@ -91,7 +95,8 @@ class ReferenceReduceOps : public ReduceOps {
       const double mean = ConstValues(op.mean)[i], raw = ConstValues(op.variance)[i];
       const double floor = op.variance_floor, variance = std::max(raw, floor);
       const double factor = part ? 1.0 / (n * static_cast<double>(width) * taking_part) : 0.0;
-      if (part) loss += 0.5 * (mean * mean + variance - 1.0 - std::log(variance)) / (static_cast<double>(width) * taking_part);
+      if (part)
+        loss += 0.5 * (mean * mean + variance - 1.0 - std::log(variance)) / (static_cast<double>(width) * taking_part);
       Values(op.offset).set(i, factor * mean);
       Values(op.slope).set(i, raw >= floor ? factor * (1.0 - 1.0 / variance) : 0.0);
     }
@@ -181,6 +186,8 @@ class ReferenceReduceOps : public ReduceOps {
 
 }  // namespace
 
-std::unique_ptr<ReduceOps> make_reduce_ops(OpContext& context) { return std::make_unique<ReferenceReduceOps>(context); }
+std::unique_ptr<ReduceOps> make_reduce_ops(OpContext& context) {
+  return std::make_unique<ReferenceReduceOps>(context);
+}
 
 }  // namespace lsd::backends::reference

@@ -24,15 +24,18 @@ namespace {
 struct Size {
   std::int64_t width, heads, encoder, decoder, denoiser;
 };
-const std::map<std::string, Size> kSizes = {
-    {"nano", {128, 4, 2, 2, 2}}, {"s", {512, 8, 6, 6, 12}}, {"m", {768, 12, 12, 12, 24}}, {"l", {1280, 20, 16, 16, 32}}};
+const std::map<std::string, Size> kSizes = {{"nano", {128, 4, 2, 2, 2}},
+                                            {"s", {512, 8, 6, 6, 12}},
+                                            {"m", {768, 12, 12, 12, 24}},
+                                            {"l", {1280, 20, 16, 16, 32}}};
 
 std::vector<std::int64_t> read_lengths(const std::string& path) {
   std::ifstream file(path);
   if (!file) throw UserError("cannot read " + path + "; give a file with one length a line");
   std::vector<std::int64_t> lengths;
   for (std::int64_t length = 0; file >> length;) {
-    if (length < 3) throw DataError(path + ": " + std::to_string(length) + " is no length: <cls> and <eos> alone take 2");
+    if (length < 3)
+      throw DataError(path + ": " + std::to_string(length) + " is no length: <cls> and <eos> alone take 2");
     lengths.push_back(length);
   }
   if (lengths.empty() || !file.eof()) throw DataError(path + ": one whole number a line is expected");
@@ -45,7 +48,8 @@ std::vector<std::int64_t> draw_lengths(std::int64_t tokens) {
   const auto key = random_key(1, RandomStream::sample);
   for (std::uint64_t visit = 0; tokens >= 32; ++visit) {
     const double radius = std::sqrt(-2.0 * std::log(static_cast<double>(random_uniform(key, 0, visit))));
-    const double normal = radius * std::cos(2.0 * std::numbers::pi * static_cast<double>(random_uniform(key, 1, visit)));
+    const double normal =
+        radius * std::cos(2.0 * std::numbers::pi * static_cast<double>(random_uniform(key, 1, visit)));
     const auto length = static_cast<std::int64_t>(230.0 * std::exp(0.65 * normal));
     lengths.push_back(std::min(std::clamp<std::int64_t>(length, 32, 1024), tokens));
     tokens -= lengths.back();
@@ -59,7 +63,8 @@ std::shared_ptr<const data::SequenceSource> random_source(const std::vector<std:
   for (std::size_t record = 0; record < lengths.size(); ++record) {
     std::vector<std::uint8_t> residues(static_cast<std::size_t>(lengths[record] - 2));
     for (std::uint32_t i = 0; i < residues.size(); ++i)
-      residues[i] = static_cast<std::uint8_t>(data::kFirstAminoAcid + bounded_from_word(random_word(key, i, record), 20));
+      residues[i] =
+          static_cast<std::uint8_t>(data::kFirstAminoAcid + bounded_from_word(random_word(key, i, record), 20));
     sequences.push_back(std::move(residues));
   }
   return data::make_memory_source(std::move(sequences));
@@ -108,7 +113,8 @@ class EmbeddingPass : public models::Model {
   void evaluate(nn::StepContext& step, const models::Batch& batch, const models::EvaluateOptions&) override {
     const ArenaScope scope(step.arena);
     const auto z = encoder_->encode(step, batch);
-    const auto mean = step.arena.allocate(DType::float32, Shape{batch.layout.max_sequences(), encoder_->latent_width()});
+    const auto mean =
+        step.arena.allocate(DType::float32, Shape{batch.layout.max_sequences(), encoder_->latent_width()});
     step.backend.reduce().run(
         SequenceMean{.x = z, .row_mask = batch.residue_mask, .layout = batch.layout, .mean = mean});
   }
@@ -172,25 +178,26 @@ std::int64_t peak_resident_bytes() {
   return 0;
 }
 
-std::string report(const StepBenchConfig& config, const Backend& backend, const train::MemoryPlan& plan, std::int64_t tokens,
-                   double seconds, const PartTimes& parts) {
+std::string report(const StepBenchConfig& config, const Backend& backend, const train::MemoryPlan& plan,
+                   std::int64_t tokens, double seconds, const PartTimes& parts) {
   const auto resident = peak_resident_bytes();
   const auto rate = static_cast<double>(tokens) / seconds;
   if (!config.json)
-    return fmt::format("{} {} {} on {}: {} tokens in {:.2f} ms (median), {:.0f} tokens/s, {} planned, {} resident at most\n{}",
-                       config.work, config.model, config.activation, backend.description(), tokens, seconds * 1e3, rate,
-                       human_bytes(static_cast<double>(plan.total_bytes())), human_bytes(static_cast<double>(resident)),
-                       sentence_of(parts));
+    return fmt::format(
+        "{} {} {} on {}: {} tokens in {:.2f} ms (median), {:.0f} tokens/s, {} planned, {} resident at most\n{}",
+        config.work, config.model, config.activation, backend.description(), tokens, seconds * 1e3, rate,
+        human_bytes(static_cast<double>(plan.total_bytes())), human_bytes(static_cast<double>(resident)),
+        sentence_of(parts));
   nlohmann::ordered_json line = {{"program", "lsd_bench"},
-                                       {"work", config.work},
-                                       {"model", config.model},
-                                       {"backend", backend.description()},
-                                       {"activation", config.activation},
-                                       {"tokens", tokens},
-                                       {"step_ms", std::round(seconds * 1e5) / 1e2},
-                                       {"tokens_per_s", std::round(rate)},
-                                       {"planned_bytes", plan.total_bytes()},
-                                       {"peak_resident_bytes", resident}};
+                                 {"work", config.work},
+                                 {"model", config.model},
+                                 {"backend", backend.description()},
+                                 {"activation", config.activation},
+                                 {"tokens", tokens},
+                                 {"step_ms", std::round(seconds * 1e5) / 1e2},
+                                 {"tokens_per_s", std::round(rate)},
+                                 {"planned_bytes", plan.total_bytes()},
+                                 {"peak_resident_bytes", resident}};
   for (const auto& [part, milliseconds] : parts) line["parts_ms"][part] = std::round(milliseconds * 1e3) / 1e3;
   return line.dump() + "\n";
 }
@@ -218,9 +225,10 @@ StepBenchResult step_bench(const StepBenchConfig& config, Runtime& runtime) {
   train::OptimizerState optimizer(backend, model->parameters(), {.ema = diffusion});
   optimizer.initialise(model->parameters().initial_values(1));
   train::ImportanceSampler sampler(train::ImportanceSampler::Kind::loss_rms);
-  train::Trainer trainer({runtime.ranks, *runtime.collectives, backend}, *model, optimizer, shape,
-                         {.activation = request.activation, .residual = request.residual, .recompute = request.recompute},
-                         plan.activation_bytes, diffusion ? &sampler : nullptr);
+  train::Trainer trainer(
+      {runtime.ranks, *runtime.collectives, backend}, *model, optimizer, shape,
+      {.activation = request.activation, .residual = request.residual, .recompute = request.recompute},
+      plan.activation_bytes, diffusion ? &sampler : nullptr);
   auto batches = one_step(random_source(lengths), shape, config.work == "mlm");
   auto sums = trainer.new_sums();
   const auto step = [&] {

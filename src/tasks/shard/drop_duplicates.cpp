@@ -109,7 +109,8 @@ std::string place_of(const Job& job, const ReadResult& result, std::uint64_t num
     const auto found = std::find_if(result.records.begin(), result.records.end(), [&](const std::byte* handle) {
       return data::RecordStore::at(handle).number == number;
     });
-    const auto id = found == result.records.end() ? std::string() : fmt::format(" ('{}')", data::RecordStore::at(*found).id);
+    const auto id =
+        found == result.records.end() ? std::string() : fmt::format(" ('{}')", data::RecordStore::at(*found).id);
     return fmt::format("{}, record {}{}", path == "-" ? "<standard input>" : path, in_file, id);
   }
   data::FastaReader reader(path);

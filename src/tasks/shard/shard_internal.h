@@ -52,7 +52,7 @@ void drop_duplicate_sequences(const Job& job, ReadResult& result);
 void add_tallies(const Job& job, ReadResult& result);
 // Empty when the run was asked to stop.
 std::optional<std::vector<io::ManifestSplit>> write_shards(const Job& job, const io::Attempt& attempt,
-                                                          ReadResult& result);
+                                                           ReadResult& result);
 
 // Memory: refuses before the machine starts to swap.
 std::uint64_t choose_memory_limit(const ShardConfig& config, dist::HostCommunicator& ranks);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The denoiser together with where its clean latents come from, as one Model: the trainer sees no difference. Latents are
-// standardised per dimension, (z - mean) / deviation, before the denoiser sees them.
+// The denoiser together with where its clean latents come from, as one Model: the trainer sees no difference. Latents
+// are standardised per dimension, (z - mean) / deviation, before the denoiser sees them.
 
 #include <filesystem>
 #include <memory>
@@ -14,8 +14,8 @@
 
 namespace lsd::tasks {
 
-// Moments of the encoder's latents over the residues of the training split's first micro-batches, in record order; 0: all
-// of them. Collective: micro-batches are shared, the result is the same on all ranks.
+// Moments of the encoder's latents over the residues of the training split's first micro-batches, in record order; 0:
+// all of them. Collective: micro-batches are shared, the result is the same on all ranks.
 train::LatentMoments compute_moments(const train::TrainingJob& job, const train::FrozenEncoder& encoder,
                                      std::int64_t micro_batches);
 

@@ -7,14 +7,16 @@
 
 namespace lsd::tasks {
 
-StoredLatents::StoredLatents(const std::filesystem::path& folder, const data::SequenceSource& source) : reader_(folder) {
+StoredLatents::StoredLatents(const std::filesystem::path& folder, const data::SequenceSource& source)
+    : reader_(folder) {
   const auto& identity = reader_.manifest().identity;
   if (identity.kind != io::EmbeddingKind::residues || identity.representation != "encoder")
     throw UserError(folder.string() + " holds no latents per residue (kind " + std::string(io::name_of(identity.kind)) +
                     ", representation " + identity.representation + "); dump kind residues, representation encoder");
   if (!identity.specials)
-    throw UserError(folder.string() + " lacks the rows of <cls> and <eos>, which pass through the diffusion model too; "
-                                      "dump with specials");
+    throw UserError(folder.string() +
+                    " lacks the rows of <cls> and <eos>, which pass through the diffusion model too; "
+                    "dump with specials");
   if (identity.source != source.fingerprint() || reader_.size() != source.size())
     throw UserError(folder.string() + " was dumped from other sequences than data.shards holds (" +
                     std::to_string(reader_.size()) + " records, " + std::to_string(source.size()) +

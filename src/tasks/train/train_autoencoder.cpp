@@ -13,9 +13,18 @@ void MaskingConfig::validate() const {
 }
 
 std::vector<std::string> result_keys() {
-  return {"run.seed",           "model",           "masking",         "latents.source",
-          "sampling",           "optimizer",       "data.max_length", "training.steps",
-          "training.capacity",  "training.micro_batches", "compute.activation", "compute.residual",
+  return {"run.seed",
+          "model",
+          "masking",
+          "latents.source",
+          "sampling",
+          "optimizer",
+          "data.max_length",
+          "training.steps",
+          "training.capacity",
+          "training.micro_batches",
+          "compute.activation",
+          "compute.residual",
           "latents.moment_micro_batches"};
 }
 

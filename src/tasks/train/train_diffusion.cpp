@@ -25,7 +25,8 @@ struct LatentSetup {
 };
 
 // The shape that a config file of lsd_train_autoencoder describes.
-std::unique_ptr<models::Autoencoder> planned_encoder(const std::filesystem::path& config_file, Backend& backend, DType type) {
+std::unique_ptr<models::Autoencoder> planned_encoder(const std::filesystem::path& config_file, Backend& backend,
+                                                     DType type) {
   TrainAutoencoderConfig config;
   ConfigSchema schema = describe(config);
   schema.read_file(config_file);

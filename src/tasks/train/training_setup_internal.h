@@ -20,9 +20,8 @@ template <class Config>
 train::TrainingJob common_job(const Config& config, Runtime& runtime, const std::string& program) {
   Config copy = config;
   const ConfigSchema schema = describe(copy);
-  train::TrainingJob job{.world = {runtime.ranks, *runtime.collectives, *runtime.backend},
-                         .log = runtime.log,
-                         .stop = runtime.stop};
+  train::TrainingJob job{
+      .world = {runtime.ranks, *runtime.collectives, *runtime.backend}, .log = runtime.log, .stop = runtime.stop};
   job.program = program;
   job.identity.config_text = schema.text();
   job.identity.settings = train::settings_of(schema, result_keys());

@@ -42,7 +42,8 @@ static inline void rotated_row(const AttentionHead& head, const float* from, std
   for (std::int64_t i = head.head_width; i < stride; ++i) to[i] = 0.0F;
 }
 
-static inline void unrotated_row(const AttentionHead& head, const float* from, std::int64_t row, float factor, float* to) {
+static inline void unrotated_row(const AttentionHead& head, const float* from, std::int64_t row, float factor,
+                                 float* to) {
   const auto half = head.head_width / 2;
   const float* cosine = head.cosine + head.position[row] * half;
   const float* sine = head.sine + head.position[row] * half;
@@ -104,7 +105,8 @@ static inline float online_softmax(float* scores, std::int64_t columns, SoftmaxR
 std::int64_t attention_scratch(std::int64_t max_length, std::int64_t head_width, bool backward) {
   const auto length = padded(max_length, kKeys), width = padded(head_width, kLanes);
   const auto keys = length * width + 16, block = kQueries * width + 16, scores = kQueries * kKeys + 16;
-  return backward ? 6 * keys + 3 * block + 2 * scores + 4 * kQueries : 3 * keys + 2 * block + scores + 2 * kQueries + 64;
+  return backward ? 6 * keys + 3 * block + 2 * scores + 4 * kQueries
+                  : 3 * keys + 2 * block + scores + 2 * kQueries + 64;
 }
 
 void attention_forward(const AttentionHead& head) {
@@ -190,8 +192,8 @@ void attention_backward(const AttentionHead& head) {
       const auto here = length - first < kKeys ? length - first : kKeys, columns = padded(here, kLanes);
       multiply_tile({queries, stride, 1}, key_tiles + first * width, kKeys, scores, kKeys, rows, columns, width, false);
       if (columns > here) mask_tail(scores, rows, here, columns);
-      multiply_tile({grad_outs, stride, 1}, value_tiles + first * width, kKeys, grad_scores, kKeys, rows, columns, width,
-                    false);
+      multiply_tile({grad_outs, stride, 1}, value_tiles + first * width, kKeys, grad_scores, kKeys, rows, columns,
+                    width, false);
       for (std::int64_t i = 0; i < rows; ++i)
         for (std::int64_t j = 0; j < columns; j += kLanes) {
           const Vector p = exp2_not_positive(load(scores + i * kKeys + j) - log2_sum[i]);
@@ -199,8 +201,8 @@ void attention_backward(const AttentionHead& head) {
           store(grad_scores + i * kKeys + j, p * (load(grad_scores + i * kKeys + j) - mean_gradient[i]));
         }
       const auto keys_here = padded(here, kBlockRows);
-      multiply_tile({scores, 1, kKeys}, grad_outs, stride, grad_values + first * stride, stride, keys_here, stride, count,
-                    true);
+      multiply_tile({scores, 1, kKeys}, grad_outs, stride, grad_values + first * stride, stride, keys_here, stride,
+                    count, true);
       multiply_tile({grad_scores, 1, kKeys}, queries, stride, grad_keys + first * stride, stride, keys_here, stride,
                     count, true);
       multiply_tile({grad_scores, kKeys, 1}, keys + first * stride, stride, grad_queries, stride, rows, stride, here,

@@ -19,7 +19,7 @@ struct NormRow {
   float *sum, *y;  // sum may be null when delta is
   float gain_offset, epsilon;
   std::int64_t width;
-  bool round_sum;  // the sum is stored as bfloat16: statistics are those of what is stored
+  bool round_sum;       // the sum is stored as bfloat16: statistics are those of what is stored
   float mean, inv_std;  // results
 };
 
@@ -35,16 +35,16 @@ struct EntropyRow {
   float* grad;  // or null
   std::int64_t vocab;
   std::int32_t target;
-  float factor;    // scale * weight, multiplies the gradient
-  float entropy;   // result
-  bool correct;    // result
+  float factor;   // scale * weight, multiplies the gradient
+  float entropy;  // result
+  bool correct;   // result
 };
 
 struct AdamRange {
   const float* grad;
-  const std::uint8_t* decay_blocks;  // of 64 elements
+  const std::uint8_t* decay_blocks;      // of 64 elements
   float *master, *first, *second, *ema;  // ema may be null
-  std::int64_t count;                // a multiple of 64
+  std::int64_t count;                    // a multiple of 64
   float scale, beta1, beta2, rate, inv_bias1, inv_bias2, epsilon, weight_decay, ema_step;
 };
 
@@ -55,16 +55,16 @@ struct NormalKey {
 // One head of one sequence. Strides count elements between rows. q, k, v and their gradients are float32 in the
 // caller's buffers when the tensors are not.
 struct AttentionHead {
-  const float *q, *k, *v;                 // [length, head_width]
+  const float *q, *k, *v;  // [length, head_width]
   std::int64_t qkv_stride, out_stride;
   std::int64_t length, head_width;
-  const float *cosine, *sine;             // [positions, head_width / 2]
-  const std::int32_t* position;           // [length]
-  float* out;                             // forward
-  float* log_sum_exp;                     // [length]; written forward when not null, read backward
-  const float *grad_out, *out_read;       // backward
+  const float *cosine, *sine;        // [positions, head_width / 2]
+  const std::int32_t* position;      // [length]
+  float* out;                        // forward
+  float* log_sum_exp;                // [length]; written forward when not null, read backward
+  const float *grad_out, *out_read;  // backward
   float *grad_q, *grad_k, *grad_v;
-  float* scratch;                         // attention_scratch() floats, 64-byte aligned
+  float* scratch;  // attention_scratch() floats, 64-byte aligned
 };
 
 struct Kernels {

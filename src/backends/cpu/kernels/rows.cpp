@@ -58,8 +58,8 @@ void norm_backward(const NormRowBackward& row) {
   const float mean = row.mean, inv_std = row.inv_std, offset = row.gain_offset;
   const float *grad_y = row.grad_y, *sum = row.sum, *gain = row.gain, *grad_sum = row.grad_sum;
   const float first = sum_of(width, [&](std::int64_t c) { return grad_y[c] * (gain[c] + offset); });
-  const float second = sum_of(
-      width, [&](std::int64_t c) { return grad_y[c] * (gain[c] + offset) * ((sum[c] - mean) * inv_std); });
+  const float second =
+      sum_of(width, [&](std::int64_t c) { return grad_y[c] * (gain[c] + offset) * ((sum[c] - mean) * inv_std); });
   const float a = first / static_cast<float>(width), b = second / static_cast<float>(width);
   if (row.grad_gain != nullptr) {
     float *grad_gain = row.grad_gain, *grad_bias = row.grad_bias;

@@ -9,8 +9,12 @@
 namespace lsd::backends::cpu::LSD_CPU_ISA {
 namespace {
 
-static inline std::uint32_t bits_of(float x) { return __builtin_bit_cast(std::uint32_t, x); }
-static inline float float_of(std::uint32_t x) { return __builtin_bit_cast(float, x); }
+static inline std::uint32_t bits_of(float x) {
+  return __builtin_bit_cast(std::uint32_t, x);
+}
+static inline float float_of(std::uint32_t x) {
+  return __builtin_bit_cast(float, x);
+}
 
 // Upper half of x, rounded to nearest even; NaN stays NaN.
 static inline std::uint32_t bfloat16_bits_of(float x) {
@@ -18,7 +22,9 @@ static inline std::uint32_t bfloat16_bits_of(float x) {
   const std::uint32_t rounded = (word + 0x7FFFU + ((word >> 16U) & 1U)) >> 16U;
   return (word & 0x7FFFFFFFU) > 0x7F800000U ? (word >> 16U) | 0x40U : rounded;
 }
-static inline float rounded_to_bfloat16(float x) { return float_of(bfloat16_bits_of(x) << 16U); }
+static inline float rounded_to_bfloat16(float x) {
+  return float_of(bfloat16_bits_of(x) << 16U);
+}
 
 // Adding 1.5 * 2^23 leaves the nearest integer in the low mantissa bits.
 constexpr float kRound = 12582912.0F;
@@ -44,7 +50,8 @@ static inline float exp2_of(float x) {
   return x < -126.0F ? 0.0F : value;
 }
 
-// e^x, 0 below -87.3 and infinite above 88.72: the product x log2(e) is carried in two parts, so the relative error stays near one ulp for large |x|.
+// e^x, 0 below -87.3 and infinite above 88.72: the product x log2(e) is carried in two parts, so the relative error
+// stays near one ulp for large |x|.
 static inline float exp_of(float x) {
   const float clamped = x < -87.3F ? -87.3F : (x > 88.72F ? 88.72F : x);
   const float shifted = clamped * 1.44269504088896341F + kRound;
@@ -105,7 +112,9 @@ static inline void sincos_of_turn(float turn, float& sine, float& cosine) {
   cosine = float_of(bits_of(second) ^ (((quadrant + 1U) & 2U) << 30U));
 }
 
-static inline float sigmoid_of(float x) { return 1.0F / (1.0F + exp_of(-x)); }
+static inline float sigmoid_of(float x) {
+  return 1.0F / (1.0F + exp_of(-x));
+}
 
 // Phi(x), the standard normal distribution, through erfc (Numerical Recipes, section 6.2: fractional error 1.2e-7).
 static inline float normal_cdf_of(float x) {

@@ -11,10 +11,18 @@ namespace {
 typedef float Vector __attribute__((vector_size(kLanes * sizeof(float)), aligned(4), may_alias));
 typedef std::int32_t IntVector __attribute__((vector_size(kLanes * sizeof(float)), aligned(4), may_alias));
 
-static inline Vector load(const float* from) { return *reinterpret_cast<const Vector*>(from); }
-static inline void store(float* to, Vector value) { *reinterpret_cast<Vector*>(to) = value; }
-static inline Vector splat(float value) { return value - Vector{}; }
-static inline Vector larger(Vector a, Vector b) { return a > b ? a : b; }
+static inline Vector load(const float* from) {
+  return *reinterpret_cast<const Vector*>(from);
+}
+static inline void store(float* to, Vector value) {
+  *reinterpret_cast<Vector*>(to) = value;
+}
+static inline Vector splat(float value) {
+  return value - Vector{};
+}
+static inline Vector larger(Vector a, Vector b) {
+  return a > b ? a : b;
+}
 
 static inline float largest_of(Vector v) {
   float lane[kLanes];
@@ -45,7 +53,8 @@ static inline Vector exp2_not_positive(Vector x) {
   p = p * r + 2.402264791363012e-1F;
   p = p * r + 6.931472028550421e-1F;
   p = p * r + 1.0F;
-  const IntVector power = (reinterpret_cast<const IntVector&>(shifted) - reinterpret_cast<const IntVector&>(round)) << 23;
+  const IntVector power = (reinterpret_cast<const IntVector&>(shifted) - reinterpret_cast<const IntVector&>(round))
+                          << 23;
   const IntVector scaled = reinterpret_cast<const IntVector&>(p) + power;
   return x < -126.0F ? Vector{} : reinterpret_cast<const Vector&>(scaled);
 }
