@@ -65,7 +65,7 @@ attempt_stage() {
   rm -f "$folder/STOPPED" "$folder/FAILED" # what is there afterwards must be this attempt's word
   write_record "$stage" state=running "idle=${idle:-0}" "job=$job" "slice=$LSD_SLICE/$LSD_SLICES" "started=$(date -u +%FT%TZ)"
   say "$stage of run $LSD_RUN: job $job, slice $LSD_SLICE of $LSD_SLICES, $(num_ranks) rank(s): ${program##*/} $*"
-  run_forwarding "${launcher[@]}" "${LSD_WRAPPER[@]}" "$program" "$@" || code=$?
+  with_second_tries "$folder" "${launcher[@]}" "${LSD_WRAPPER[@]}" "$program" "$@" || code=$?
   if ! owns_lock "$stage"; then
     say "$stage of run $LSD_RUN: this start has been superseded by a later one of job $(sed -n 1p "$(lock_file "$stage")" 2>/dev/null || echo unknown)"
     return 1

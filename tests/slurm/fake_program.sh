@@ -3,6 +3,7 @@
 # Stands for an lsd program where only its end matters: FAKE_END says how it ends in the folder given to it.
 #   done | stopped | failed   with that state file (lsd_report: report.json);  silent: killed without a word;  liar: code 0 without DONE
 #   usurped: done, but a later start of its job has taken the stage over meanwhile
+#   crash: killed by a signal before the folder is a run's;  crash_once: so at the first start, then done
 #   early: code 1 before the folder is a run's;      wait: until USR1, then stopped
 for argument; do
   case ${previous:-} in --run.directory | --output.directory | --directory) folder=$argument ;; esac
@@ -10,12 +11,13 @@ for argument; do
 done
 echo "${0##*/} $*" >>"$FAKE_LOG"
 [[ $FAKE_END != early ]] || exit 1
+if [[ $FAKE_END == crash ]] || [[ $FAKE_END == crash_once && $(wc -l <"$FAKE_LOG") == 1 ]]; then kill -SEGV $$; fi
 mkdir -p "$folder/checkpoints"
 touch "$folder/environment.json"
 [[ -z ${FAKE_PROGRESS:-} ]] || touch "$folder/checkpoints/checkpoint-$(date +%s%N)"
 say() { printf '{\n  "reason": "%s",\n  "host": "x"\n}\n' "$2" >"$folder/$1"; }
 case $FAKE_END in
-  done) if [[ $0 == *report ]]; then touch "$folder/report.json"; else say DONE "all steps are done"; fi ;;
+  done | crash_once) if [[ $0 == *report ]]; then touch "$folder/report.json"; else say DONE "all steps are done"; fi ;;
   stopped) say STOPPED "asked" && exit 75 ;;
   failed) say FAILED "the disk is full" && exit 1 ;;
   silent) kill -KILL $$ ;;

@@ -101,7 +101,14 @@ test_ends() {
   check "code 0 without DONE fails" 1 "$code"
   fresh
   stage early
-  check "an end before the run began fails" 1 "$code"
+  check "an end before the run began fails" "1 1" "$code $(calls)"
+  fresh
+  stage crash_once
+  check "a crash while starting up: started again" "0 2" "$code $(calls)"
+  fresh
+  stage crash
+  check "a crash at every start fails" "1 3" "$code $(calls)"
+  check_has "... and is named" "ended with code 139 before the run began" "$work/out"
   rm -rf "$LSD_RUNS/t/shard"
   stage 'done'
   check_has "a missing input is named" "needs shard of run t, which is missing" "$work/out"
