@@ -68,6 +68,13 @@ Compute make_compute(const AppInfo& info, const CommandLine& line, dist::HostCom
   return compute;
 }
 
+std::shared_ptr<Watchdog> make_watchdog(const CommandLine& line, const Log& log) {
+  return std::make_shared<Watchdog>(
+      Watchdog::Options{.limit = std::chrono::seconds(watchdog_seconds(line)),
+                        .who = fmt::format("rank {} of {}", log.options().rank, log.options().ranks),
+                        .tell = [&log](const std::string& text) { log.error(text); }});
+}
+
 // Tells the error and ends the job. Rank 0 goes first and its launcher's SIGTERM ends the waiting others: an error that
 // all ranks meet is then told once.
 int fail(const std::exception_ptr& failure, const tasks::Runtime& runtime) {
@@ -104,7 +111,8 @@ int run_task(const AppInfo& info, const CommandLine& line, dist::HostCommunicato
                          .stop = stop,
                          .log = log,
                          .backend = compute.backend.get(),
-                         .collectives = compute.collectives.get()};
+                         .collectives = compute.collectives.get(),
+                         .watchdog = make_watchdog(line, log)};
   log.info(fmt::format("{} {} (git {}), ranks {}{}", info.name, version(), git_revision(), ranks.size(),
                        compute.backend
                            ? fmt::format(", {}, sums: {}", compute.backend->description(), compute.collectives->name())
@@ -113,6 +121,7 @@ int run_task(const AppInfo& info, const CommandLine& line, dist::HostCommunicato
     log.warn(fmt::format("LSD_FAULT={} is set: this run breaks on purpose", faults));
   try {
     auto worst = static_cast<std::int64_t>(task(runtime));
+    runtime.watchdog->rest();
     ranks.all_reduce_max(std::span(&worst, 1));  // also: nobody leaves before the last rank has finished
     return exit_code_of(static_cast<tasks::Outcome>(worst));
   } catch (...) {

@@ -41,6 +41,11 @@ constexpr RunOption kRunOptions[] = {
     {"collective-timeout", "SECONDS",
      "longest wait for the other ranks, after which the job ends and names who is missing (default 1800; 1 to 604800)",
      false},
+    {"watchdog-timeout", "SECONDS",
+     "longest time that a training or a dump may go without any progress, after which this process ends and names its "
+     "step and phase (default -1: collective-timeout and half of it again, at least 60 s more; 0: never; -1 to "
+     "1000000)",
+     true},
     {"deterministic", nullptr, "the same bits on every run, at some cost of speed (GPU; the CPU always is)", true},
 };
 
@@ -97,6 +102,8 @@ bool store_run_option(CommandLine& line, const std::string& name, const std::str
     line.backend = text;
   } else if (name == "collective-timeout") {
     line.collective_timeout = parse_integer(text, name, 1, 604800);
+  } else if (name == "watchdog-timeout") {
+    line.watchdog_timeout = parse_integer(text, name, -1, 1000000);
   } else if (name == "collectives") {
     line.collectives = text;
   } else if (name == "threads") {
@@ -158,6 +165,11 @@ CommandLine parse_command_line(const ConfigSchema& schema, bool has_backend, con
     throw UserError(fmt::format("command line: {}; see --help", error.what()));
   }
   return line;
+}
+
+std::int64_t watchdog_seconds(const CommandLine& line) {
+  if (line.watchdog_timeout >= 0) return line.watchdog_timeout;
+  return line.collective_timeout + std::max<std::int64_t>(line.collective_timeout / 2, 60);
 }
 
 std::string command_line_help(bool has_backend) {

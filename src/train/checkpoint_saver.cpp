@@ -11,7 +11,7 @@ void CheckpointSaver::save(Trainer& trainer, const RunIdentity& identity, std::o
   if (writer_ == nullptr) return;
   const auto write = [this, &identity, &store = trainer.model().parameters(), keep_one_before] {
     writer_->keep_one_before(keep_one_before);
-    write_snapshot(*writer_, snapshot_, store, identity);
+    write_snapshot(*writer_, snapshot_, store, identity, on_file_);
   };
   if (!in_background_) return write();
   pending_ = std::async(std::launch::async, write);

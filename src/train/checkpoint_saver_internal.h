@@ -4,6 +4,7 @@
 // out of the next call on rank 0.
 
 #include <cstdint>
+#include <functional>
 #include <future>
 #include <optional>
 
@@ -14,7 +15,9 @@ namespace lsd::train {
 class CheckpointSaver {
  public:
   // `writer` is null on all ranks but 0. `in_background` false: save() returns when the checkpoint is in place.
-  CheckpointSaver(io::CheckpointWriter* writer, bool in_background) : writer_(writer), in_background_(in_background) {}
+  // `on_file` hears of each file that is written, on the thread that writes.
+  CheckpointSaver(io::CheckpointWriter* writer, bool in_background, std::function<void()> on_file)
+      : writer_(writer), in_background_(in_background), on_file_(std::move(on_file)) {}
 
   // Collective: waits for the checkpoint before, then copies the trainer's state. The newest checkpoint before
   // `keep_one_before` stays.
@@ -27,6 +30,7 @@ class CheckpointSaver {
  private:
   io::CheckpointWriter* writer_;
   bool in_background_;
+  std::function<void()> on_file_;
   Snapshot snapshot_;  // not touched while a checkpoint is being written
   std::future<void> pending_;
   std::exception_ptr failure_;

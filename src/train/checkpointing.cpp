@@ -70,11 +70,13 @@ Json extra_json(Trainer& trainer) {
   return extra;
 }
 
-void write_arrays(io::CheckpointWriter& writer, const Snapshot& snapshot, const nn::ParameterStore& store) {
+void write_arrays(io::CheckpointWriter& writer, const Snapshot& snapshot, const nn::ParameterStore& store,
+                  const std::function<void()>& on_file) {
   const auto write_block = [&](const char* file, std::span<const float> block) {
     std::vector<io::NamedArray> arrays;
     append_arrays(arrays, store, block, "");
     writer.write(file, arrays);
+    on_file();
   };
   write_block(kModelFile, snapshot.masters);
   if (!snapshot.ema.empty()) write_block(kEmaFile, snapshot.ema);
@@ -82,6 +84,7 @@ void write_arrays(io::CheckpointWriter& writer, const Snapshot& snapshot, const 
   append_arrays(arrays, store, snapshot.first_moments, "first_moment.");
   append_arrays(arrays, store, snapshot.second_moments, "second_moment.");
   writer.write(kOptimizerFile, arrays);
+  on_file();
 }
 
 // Of a list [step, first_visit, end_visit, verdict]; runs before the guard wrote no verdict.
@@ -147,12 +150,13 @@ void take_snapshot(Trainer& trainer, const RunIdentity& identity, Snapshot& snap
 }
 
 std::filesystem::path write_snapshot(io::CheckpointWriter& writer, const Snapshot& snapshot,
-                                     const nn::ParameterStore& store, const RunIdentity& identity) {
+                                     const nn::ParameterStore& store, const RunIdentity& identity,
+                                     const std::function<void()>& on_file) {
   std::uint64_t bytes = snapshot.bytes();
   for (const auto& [name, arrays] : identity.files)
     for (const auto& array : arrays) bytes += array.bytes.size();
   writer.begin(snapshot.state.step, bytes);
-  write_arrays(writer, snapshot, store);
+  write_arrays(writer, snapshot, store, on_file);
   for (const auto& [name, arrays] : identity.files) writer.write(name, arrays);
   return writer.commit(snapshot.state);
 }

@@ -67,6 +67,7 @@ bool TrainingLoop::roll_back_if_needed() {
 // on without them too.
 void TrainingLoop::roll_back(std::int64_t before_step) {
   finish_checkpoints();
+  at(trainer_.state().step, "roll-back");
   loader_.reset();
   auto& state = trainer_.state();
   const auto from = state.step, rollbacks = state.rollbacks + 1;

@@ -60,7 +60,7 @@ TrainingLoop::TrainingLoop(const TrainingJob& job, Trainer& trainer, RunFolder& 
       folder_(folder),
       begin_anew_(std::move(begin_anew)),
       heartbeat_(folder.attempt_folder(), job.world.ranks.rank()),
-      saver_(folder.writer(), job.checkpoint.in_background),
+      saver_(folder.writer(), job.checkpoint.in_background, [watchdog = job.watchdog] { watchdog->progress(); }),
       last_log_(Clock::now()),
       last_checkpoint_(Clock::now()),
       tokens_at_last_log_(trainer.state().tokens_seen),
@@ -70,6 +70,11 @@ TrainingLoop::TrainingLoop(const TrainingJob& job, Trainer& trainer, RunFolder& 
                  .micro_batches = job.validation.micro_batches,
                  .fixed_times = job.validation.times,
                  .run_seed = static_cast<std::uint32_t>(job.run.seed)};
+}
+
+void TrainingLoop::at(std::int64_t step, const char* phase) {
+  heartbeat_.note(step, phase);
+  job_.watchdog->note(step, phase);
 }
 
 // A signal may reach one rank alone, clocks differ, and rank 0 alone writes.
@@ -110,7 +115,7 @@ bool TrainingLoop::run_steps() {
   Progress progress(job_.log, "training", job_.training.steps, "step", trainer_.state().step);
   const auto& state = trainer_.state();
   while (state.step < job_.training.steps) {
-    heartbeat_.note(state.step + 1, "step");
+    at(state.step + 1, "step");
     auto batches = loader_->next();
     check(batches.has_value(), "the data never end");
     const auto report = with_context(fmt::format("in training step {}", state.step + 1),
@@ -149,6 +154,7 @@ TrainingLoop::Next TrainingLoop::after_step(const StepReport& report, bool last)
   }
   if (due(job_.training.log_every) || last) log_step(report);
   if (due(job_.validation.every_steps) || last) log_validation();
+  at(trainer_.state().step, "end of the step");
   fault_point("train.step_done");
   const auto next = decide(report.votes);
   if (next != Next::go_on || last) checkpoint();
@@ -197,7 +203,7 @@ void TrainingLoop::log_step(const StepReport& report) {
 void TrainingLoop::log_validation() {
   if (job_.validation.every_steps == 0 || !job_.valid || job_.valid->size() == 0) return;
   const auto begin = Clock::now();
-  heartbeat_.note(trainer_.state().step, "validation");
+  at(trainer_.state().step, "validation");
   const auto values = validate(trainer_, validation_);
   Json line = {{"kind", "validation"}, {"step", trainer_.state().step}};
   for (const auto& [name, value] : values) line[name] = value;
@@ -210,7 +216,7 @@ void TrainingLoop::log_validation() {
 void TrainingLoop::checkpoint() {
   if (step_at_last_checkpoint_ == trainer_.state().step) return;
   const auto begin = Clock::now();
-  heartbeat_.note(trainer_.state().step, "checkpoint");
+  at(trainer_.state().step, "checkpoint");
   saver_.save(trainer_, job_.identity, first_recent_skip());
   step_at_last_checkpoint_ = trainer_.state().step;
   last_checkpoint_ = Clock::now();
@@ -219,6 +225,7 @@ void TrainingLoop::checkpoint() {
 
 // Until the last checkpoint is in place. When that went wrong, every rank throws.
 void TrainingLoop::finish_checkpoints() {
+  at(trainer_.state().step, "checkpoint");
   std::exception_ptr failure;
   try {
     saver_.wait();

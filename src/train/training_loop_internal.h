@@ -57,6 +57,8 @@ class TrainingLoop {
  private:
   using Clock = std::chrono::steady_clock;
   enum class Next { go_on, checkpoint, stop };
+  // Tells the heartbeat and the watchdog.
+  void at(std::int64_t step, const char* phase);
   Next after_step(const StepReport& report, bool last);
   Next decide(const Votes& votes) const;
   Votes vote();

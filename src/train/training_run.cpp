@@ -80,6 +80,15 @@ RunEstimate estimate_of(const TrainingJob& job, const MemoryPlan& plan, std::int
       .memory_bytes = plan.total_bytes()};
 }
 
+// Every micro-batch, of training and of validation, is progress.
+std::function<void(const data::HostBatch&, bool)> told_of(std::function<void(const data::HostBatch&, bool)> prepare,
+                                                          std::shared_ptr<Watchdog> watchdog) {
+  return [prepare = std::move(prepare), watchdog = std::move(watchdog)](const data::HostBatch& batch, bool validating) {
+    watchdog->progress();
+    if (prepare) prepare(batch, validating);
+  };
+}
+
 }  // namespace
 
 nn::Recompute recompute_from_name(const std::string& name) {
@@ -140,6 +149,8 @@ bool run_training(TrainingJob job) {
     job.log.info(plan.text());
     return true;
   }
+  const WatchScope scope(*job.watchdog, "start");
+  job.prepare = told_of(job.prepare, job.watchdog);
   RunFolder folder(job);
   if (folder.already_done()) return true;
   return folder.finish([&] {

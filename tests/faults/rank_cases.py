@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ranks that compute nonsense, fall silent or leave; two jobs on one folder; clocks that jump."""
+import copy
 import glob
 import re
 import shutil
@@ -68,6 +69,42 @@ def rank_stops_answering(suite):
     silent_rank(suite, suite.train, "train.step_done#5")
     silent_rank(suite, suite.shard, "shard.begun#2")
     silent_rank(suite, suite.dump, "dump.part_begun#2")
+
+
+WATCHDOG_SECONDS = 15  # more than any step here takes, however loaded the machine is
+
+
+def stuck_rank(suite, stage, fault, phase, ranks=1):
+    """A thread of one rank never comes back: the process ends itself and says what it was at."""
+    lab = suite.lab
+    out = lab.new_folder(stage.name)
+    code, text = lab.run([*stage.command(out), f"--watchdog-timeout={WATCHDOG_SECONDS}"], ranks, fault=f"{fault}=stall")
+    told = [line for line in text.splitlines() if "made no progress for" in line]
+    require(code != 0 and told, f"{stage.name}, stuck at {fault}: ended with {code}:\n{text[-2000:]}")
+    for part in (f"rank {'0 of 1' if ranks == 1 else ''}", " on ", "(pid ", "step ", phase):
+        require(part in told[0], f"{stage.name}, stuck at {fault}: '{part}' is not in: {told[0]}")
+    if ranks == 1:
+        require(code == 1, f"{stage.name}, stuck at {fault}: ended with {code}")
+    lab.run_well(stage.command(out), ranks)
+    stage.prove_equal(lab, out)
+
+
+def alone(suite, stage):
+    """The stage as it goes on one rank: sums over ranks round differently."""
+    one = copy.copy(stage)
+    one.reference = suite.lab.new_folder(f"{stage.name}_alone")
+    suite.lab.run_well(stage.command(one.reference))
+    return one
+
+
+@case
+def rank_is_stuck(suite):
+    train = alone(suite, suite.train)
+    stuck_rank(suite, train, "train.step_done#5", "step 5 (end of the step)")
+    stuck_rank(suite, train, "checkpoint.begun#2", "(checkpoint)")  # its writer: the next checkpoint waits for it
+    stuck_rank(suite, suite.train, "train.step_done#5@1", "", ranks=2)
+    stuck_rank(suite, alone(suite, suite.diffusion), "train.validated#2", "step 16 (validation)")
+    stuck_rank(suite, suite.dump, "dump.part_begun#2", "(parts of the dump)")
 
 
 @case

@@ -21,6 +21,7 @@ struct CommandLine {
   bool print_config = false;
   bool quiet = false;
   std::int64_t collective_timeout = 1800;  // seconds
+  std::int64_t watchdog_timeout = -1;      // seconds; -1: from the one above; 0: never
   // Only programs that compute have these.
   std::string backend = "auto";
   std::int64_t threads = 0;  // 0: this rank's share of the cores
@@ -32,6 +33,9 @@ struct CommandLine {
 // Words without "--" become values of the list `words_key`; without one they are refused.
 CommandLine parse_command_line(const ConfigSchema& schema, bool has_backend, const std::vector<std::string>& arguments,
                                std::string_view words_key = {});
+// Seconds without progress after which a process ends itself; 0: never. Longer than the wait for other ranks unless
+// given: who waits in vain ends first, and names the rank that is missing.
+std::int64_t watchdog_seconds(const CommandLine& line);
 std::string command_line_help(bool has_backend);  // the part of --help above the config keys
 // Config files, then the command line's values, into what `schema` describes. Validates nothing across keys.
 void apply_command_line(const CommandLine& line, ConfigSchema& schema, const ConfigSchema::ReadText& read_text);

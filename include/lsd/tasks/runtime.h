@@ -8,6 +8,7 @@
 
 #include "lsd/core/log.h"
 #include "lsd/core/stop_signal.h"
+#include "lsd/core/watchdog.h"
 #include "lsd/dist/host_communicator.h"
 #include "lsd/dist/tensor_collectives.h"
 #include "lsd/tensor/backend.h"
@@ -20,6 +21,8 @@ struct Runtime {
   const Log& log;
   Backend* backend = nullptr;  // nullptr for programs that compute nothing
   dist::TensorCollectives* collectives = nullptr;
+  // Ends this process when a task that has told of progress no longer does; without a limit unless run_app sets one.
+  std::shared_ptr<Watchdog> watchdog = std::make_shared<Watchdog>();
   // Set by the task, on every rank, once a run folder is its own: run_app commits FAILED there when the task throws.
   std::filesystem::path run_folder = {};
   // False once a newer start of the job has taken the folder over, which then is no longer this one's to write to.

@@ -9,6 +9,7 @@
 //   state.json              counters, data cursor, skipped steps, sampler, metric sums since the last line
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -45,9 +46,10 @@ struct Snapshot {
 };
 // Collective.
 void take_snapshot(Trainer& trainer, const RunIdentity& identity, Snapshot& snapshot);
-// Rank 0. Gives the checkpoint's path. Reads names and shapes of `store` only.
+// Rank 0. Gives the checkpoint's path. Reads names and shapes of `store` only. `on_file` is called behind each file.
 std::filesystem::path write_snapshot(io::CheckpointWriter& writer, const Snapshot& snapshot,
-                                     const nn::ParameterStore& store, const RunIdentity& identity);
+                                     const nn::ParameterStore& store, const RunIdentity& identity,
+                                     const std::function<void()>& on_file);
 // Collective; every rank reads the same files. Throws UserError when the checkpoint is of another config or data set,
 // DataError when it does not fit the model.
 void restore_checkpoint(const io::Checkpoint& checkpoint, Trainer& trainer, const RunIdentity& identity);

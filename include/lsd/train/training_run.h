@@ -10,6 +10,7 @@
 
 #include "lsd/core/log.h"
 #include "lsd/core/stop_signal.h"
+#include "lsd/core/watchdog.h"
 #include "lsd/data/batch_loader.h"
 #include "lsd/train/checkpointing.h"
 #include "lsd/train/memory_plan.h"
@@ -48,7 +49,8 @@ struct TrainingJob {
   std::function<void(const data::HostBatch&, bool validating)> prepare = {};
   // Called on every rank once the run directory is this run's own: it is so until a newer attempt begins.
   std::function<void(const io::Attempt&)> on_folder = {};
-  std::size_t frozen_bytes = 0;  // for the memory plan
+  std::size_t frozen_bytes = 0;                                       // for the memory plan
+  std::shared_ptr<Watchdog> watchdog = std::make_shared<Watchdog>();  // hears of progress
 };
 
 // Collective. True when all steps are done, false when it stopped early at a checkpoint.

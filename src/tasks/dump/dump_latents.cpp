@@ -61,6 +61,7 @@ class LatentDump {
 
   Outcome run() {
     if (folder_.is_finished()) return Outcome::done;
+    const WatchScope scope(*runtime_.watchdog, "looking for finished parts");
     folder_.open(config_text(config_));
     const auto missing = folder_.find_missing();
     announce(missing);
@@ -107,10 +108,17 @@ class LatentDump {
     std::int64_t stopped = 0;
     for (std::size_t part = 0; part < missing.size() && stopped == 0; ++part) {
       if (rank_of[part] != runtime_.ranks.rank()) continue;
-      stopped = make_part(part, [&](std::int64_t tokens) { progress.update(done += tokens); }) ? 0 : 1;
+      runtime_.watchdog->note(static_cast<std::int64_t>(part) + 1, "parts of the dump");
+      const auto on_tokens = [&](std::int64_t tokens) {
+        progress.update(done += tokens);
+        runtime_.watchdog->progress();
+      };
+      stopped = make_part(part, on_tokens) ? 0 : 1;
     }
     progress.finish();
+    runtime_.watchdog->progress();
     runtime_.ranks.all_reduce_max(std::span(&stopped, 1));
+    runtime_.watchdog->progress();
     return stopped == 0;
   }
 

@@ -74,6 +74,7 @@ train::LatentMoments compute_moments(const train::TrainingJob& job, const train:
   float count = 0.0F;
   std::vector<float> mean(static_cast<std::size_t>(encoder.width())), variance(mean.size());
   auto loader = moment_loader(job, micro_batches);
+  const WatchScope scope(*job.watchdog, "moments of the latents");
   while (auto step = loader.next()) {
     for (const auto& batch : step->micro_batches) {
       if (batch.sequences.empty()) continue;
@@ -88,6 +89,7 @@ train::LatentMoments compute_moments(const train::TrainingJob& job, const train:
       backend.copy_to_host(variance.data(), group.variance);
       backend.synchronize();
       sums.add(count, mean, variance);
+      job.watchdog->progress();
     }
     loader.recycle(std::move(*step));
   }

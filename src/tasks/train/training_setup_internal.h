@@ -23,6 +23,7 @@ train::TrainingJob common_job(const Config& config, Runtime& runtime, const std:
   train::TrainingJob job{
       .world = {runtime.ranks, *runtime.collectives, *runtime.backend}, .log = runtime.log, .stop = runtime.stop};
   job.program = program;
+  job.watchdog = runtime.watchdog;
   job.identity.config_text = schema.text();
   job.identity.settings = train::settings_of(schema, result_keys());
   job.fingerprint = schema.fingerprint(result_keys());
