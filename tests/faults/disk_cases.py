@@ -81,6 +81,23 @@ def disk_full_while_training(suite):
 
 
 @case
+def checkpoint_fails_in_the_background(suite):
+    """The write fails on every rank that writes, while training goes on: one clear error, no hang, nothing lost."""
+    lab = suite.lab
+    for stage, point in ((suite.train, "checkpoint.tensors_written#3"), (suite.diffusion, "checkpoint.state_written#5")):
+        out = lab.new_folder(stage.name)
+        code, text = lab.run(stage.command(out), 2, fault=f"{point}=enospc")
+        require(code != 0 and "No space left" in text, f"{stage.name}, {point}: ended with {code}:\n{text[-2000:]}")
+        require(text.count("No space left") == 1, f"{stage.name}, {point}: told more than once:\n{text[-2000:]}")
+        good = stage.checkpoint(out).name
+        lab.run_well(["lsd_verify", out / "checkpoints" / good])
+        step = 3 * int(point.split("#")[1]) - 3  # a checkpoint every 3 steps; the one that fails is never in force
+        require(good.endswith(f"{step:08}"), f"{stage.name}, {point}: {good} is in force, not that of step {step}")
+        lab.run_well(stage.command(out), 2)
+        stage.prove_equal(lab, out)
+
+
+@case
 def disk_full_while_training_diffusion(suite):
     disk_fills_up_at(suite, suite.diffusion, ["checkpoint.begun#2"])
 

@@ -55,23 +55,32 @@ inline bool run_rank(const TinyJob& setup, const std::filesystem::path& folder, 
   return train::run_training(std::move(job));
 }
 
-inline bool run(const TinyJob& setup, const std::filesystem::path& folder, int ranks = 1) {
+struct RankEnd {
+  bool done = false;
+  std::exception_ptr failure;
+};
+
+inline std::vector<RankEnd> run_all(const TinyJob& setup, const std::filesystem::path& folder, int ranks) {
   auto communicators = dist::make_thread_communicators(ranks);
-  std::vector<std::exception_ptr> failures(communicators.size());
+  std::vector<RankEnd> ends(communicators.size());
   std::vector<std::thread> threads;
-  std::vector<char> done(communicators.size());
   for (std::size_t rank = 0; rank < communicators.size(); ++rank)
     threads.emplace_back([&, rank] {
       try {
-        done[rank] = run_rank(setup, folder, *communicators[rank]);
+        ends[rank].done = run_rank(setup, folder, *communicators[rank]);
       } catch (...) {
-        failures[rank] = std::current_exception();
+        ends[rank].failure = std::current_exception();
       }
     });
   for (auto& thread : threads) thread.join();
-  for (const auto& failure : failures)
-    if (failure) std::rethrow_exception(failure);
-  return done[0] != 0;
+  return ends;
+}
+
+inline bool run(const TinyJob& setup, const std::filesystem::path& folder, int ranks = 1) {
+  const auto ends = run_all(setup, folder, ranks);
+  for (const auto& end : ends)
+    if (end.failure) std::rethrow_exception(end.failure);
+  return ends[0].done;
 }
 
 // Metric lines without what a clock decides.
