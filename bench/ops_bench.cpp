@@ -4,11 +4,13 @@
 // --threads 1 from the CPU time, else from the first, GFLOP/s of its products and GB/s of its operands' memory counted
 // once.
 //   ops_bench [--backend cpu] [--threads N] [--type float32] [--size nano|s] [--rows N] [--only PART_OF_A_NAME]
+//             [--attention KERNEL,KERNEL]   (cuda: mma, wgmma, wgmma_wide; everything once with each)
 #include <fmt/core.h>
 
 #include <algorithm>
 #include <chrono>
 #include <ctime>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -21,7 +23,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 struct Options {
-  std::string backend = "cpu", type = "float32", size = "nano", only;
+  std::string backend = "cpu", type = "float32", size = "nano", only, attention;
   int threads = 0;
   long rows = 8192;
 };
@@ -38,6 +40,8 @@ Options parse(int argc, char** argv) {
       options.size = value;
     else if (key == "--only")
       options.only = value;
+    else if (key == "--attention")
+      options.attention = value;
     else if (key == "--threads")
       options.threads = std::stoi(value);
     else if (key == "--rows")
@@ -87,10 +91,12 @@ Times measure(lsd::Backend& backend, const std::function<void()>& run) {
   return {median(times), median(cpu)};
 }
 
-void bench(const Options& options) {
-  const auto backend = lsd::backends::make_backend(options.backend, {.threads = options.threads});
+void bench(const Options& options, const std::string& attention) {
+  const auto backend =
+      lsd::backends::make_backend(options.backend, {.threads = options.threads, .attention = attention});
   const auto type = lsd::dtype_from_name(options.type);
-  fmt::print("{{\"backend\":\"{}\",\"device\":\"{}\"}}\n", backend->name(), backend->description());
+  fmt::print("{{\"backend\":\"{}\",\"device\":\"{}\",\"attention\":\"{}\"}}\n", backend->name(), backend->description(),
+             attention);
   for (const auto& op_case : lsd::testing::op_cases(sizes_of(options))) {
     if (op_case.name.find(options.only) == std::string::npos) continue;
     lsd::testing::Operands operands(*backend, type, 1);
@@ -111,7 +117,13 @@ void bench(const Options& options) {
 
 int main(int argc, char** argv) {
   try {
-    bench(parse(argc, argv));
+    const auto options = parse(argc, argv);
+    std::istringstream kernels(options.attention);
+    std::string kernel;
+    do {
+      std::getline(kernels, kernel, ',');
+      bench(options, kernel);
+    } while (!kernels.eof() && !kernel.empty());
     return 0;
   } catch (const std::exception& error) {
     fmt::print(stderr, "ops_bench: {}\n", error.what());

@@ -89,13 +89,15 @@ inline void PrintTo(const Parameter& parameter, std::ostream* out) {
   *out << parameter.sizes.label << ", " << name_of(parameter.type);
 }
 
-// The reference is slow, so each of its results serves all backends.
-inline void expect_agreement(const Parameter& parameter, const std::vector<BackendKind>& others) {
+// The reference is slow, so each of its results serves all backends. `only`: how the names of the ops to compare start.
+inline void expect_agreement(const Parameter& parameter, const std::vector<BackendKind>& others,
+                             const std::string& only = "") {
   const auto reference = backends::make_reference_backend();
   const auto seed = static_cast<std::uint32_t>(::testing::UnitTest::GetInstance()->random_seed()) + 1;
   std::vector<std::unique_ptr<Backend>> built;
   for (const auto& kind : others) built.push_back(kind.make());
   for (const auto& op_case : op_cases(parameter.sizes)) {
+    if (!op_case.name.starts_with(only)) continue;
     Operands expected(*reference, parameter.type, seed);
     plan_and_run(*reference, op_case.make(expected));
     const auto expected_results = expected.results();

@@ -11,6 +11,7 @@
 
 #include <ucontext.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -39,7 +40,9 @@ class EmulatedThread {
   unsigned char* shared() const;
 
   void sync();
+  void sync_group();  // the four warps of this thread's warp group
   float shuffle_xor(float value, int mask);
+  bool any(bool value);
   template <bool kTransposed>
   void load_matrices(std::uint32_t (&words)[4], const BFloat16* row);
   void multiply(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1);
@@ -120,7 +123,7 @@ class EmulatedBlock {
   struct alignas(16) Line {
     std::uint32_t word[4];
   };
-  enum class Waits { nothing, warp, block, ended };
+  enum class Waits { nothing, warp, group, block, ended };
   struct Fiber {
     Fiber(EmulatedBlock& owner, int index)
         : thread(owner, index), stack(std::make_unique_for_overwrite<unsigned char[]>(kStackBytes)) {}
@@ -178,6 +181,7 @@ class EmulatedBlock {
     }
     bool opened = false;
     for (int first = 0; first < count; first += 32) opened |= open(first, first + 32, Waits::warp);
+    for (int first = 0; first + 128 <= count; first += 128) opened |= open(first, first + 128, Waits::group);
     if (!opened) opened = open(0, count, Waits::block);
     if (opened) return true;
     for (const auto& fiber : fibers_)
@@ -222,6 +226,10 @@ inline void EmulatedThread::sync() {
   block_.wait(EmulatedBlock::Waits::block);
 }
 
+inline void EmulatedThread::sync_group() {
+  block_.wait(EmulatedBlock::Waits::group);
+}
+
 inline const EmulatedThread::Message* EmulatedThread::exchange(const Message& message) {
   const int turn = block_.at(index_).exchanges++ % 2;
   auto* mine = block_.messages_.data() + turn * static_cast<std::ptrdiff_t>(block_.fibers_.size());
@@ -232,6 +240,11 @@ inline const EmulatedThread::Message* EmulatedThread::exchange(const Message& me
 
 inline float EmulatedThread::shuffle_xor(float value, int mask) {
   return exchange({value, nullptr, {}})[lane() ^ mask].value;
+}
+
+inline bool EmulatedThread::any(bool value) {
+  const auto* messages = exchange({value ? 1.0F : 0.0F, nullptr, {}});
+  return std::any_of(messages, messages + 32, [](const Message& message) { return message.value != 0.0F; });
 }
 
 // Lane 8 m + r names row r of matrix m; each lane receives of every matrix row lane / 4, columns 2 (lane % 4) and the

@@ -15,6 +15,7 @@ struct BackendOptions {
   int device = 0;              // GPU number
   bool deterministic = false;  // same bits on every run (GPU; the CPU always is)
   bool plan_only = false;      // for memory plans: touches no device
+  std::string attention = {};  // GPU kernel: mma, wgmma, wgmma_wide; empty: LSD_CUDA_ATTENTION, else by the GPU
 };
 
 // Plain loops, one thread, float64 accumulation where it is cheap: what everything else is compared with.

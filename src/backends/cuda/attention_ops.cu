@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Launches of the attention kernels: their bodies are in attention_*_internal.h.
 #include <algorithm>
+#include <cstdlib>
 #include <map>
 
 #include "attention_setup_internal.h"
 #include "attention_thread.cuh"
+#include "attention_wgmma_kernels_internal.h"
 #include "cuda_context_internal.h"
 
 namespace lsd::backends::cuda {
@@ -42,9 +44,17 @@ __global__ void __launch_bounds__(Shape::kThreads) plain_backward_kernel(const _
   plain_backward_body<Shape, kOwner>(t, p);
 }
 
+std::string asked_kernel(const CudaContext& context) {
+  const char* variable = std::getenv("LSD_CUDA_ATTENTION");
+  return context.attention.empty() && variable != nullptr ? variable : context.attention;
+}
+
 class CudaAttentionOps : public AttentionOps {
  public:
-  explicit CudaAttentionOps(CudaContext& context) : AttentionOps(context.ops), context_(context) {}
+  explicit CudaAttentionOps(CudaContext& context)
+      : AttentionOps(context.ops),
+        context_(context),
+        kernel_(attention_kernel(asked_kernel(context), context.compute_capability)) {}
 
  private:
   std::size_t scratch_bytes(const AttentionForward& op) const override {
@@ -60,10 +70,16 @@ class CudaAttentionOps : public AttentionOps {
   void prepare(const Problem<T>& p, bool backward);
   // Runs a kernel with as many blocks as fit on the device at once: they take tasks until none is left.
   template <class Shape, class T>
-  void start(void (*kernel)(const Problem<T>), const Problem<T>& p);
+  void start(void (*kernel)(const Problem<T>), const Problem<T>& p) {
+    start(kernel, Shape::kThreads, Shape::kSharedBytes, p);
+  }
+  template <class T>
+  void start(void (*kernel)(const Problem<T>), int threads, int shared_bytes, const Problem<T>& p);
+  void run_bfloat16(const AttentionForward& op, void* scratch);
   int resident_blocks(const void* kernel, int threads, int shared_bytes);
 
   CudaContext& context_;
+  AttentionKernel kernel_;
   std::map<const void*, int> resident_blocks_;  // asked of the driver at a kernel's first launch
 };
 
@@ -92,29 +108,39 @@ void CudaAttentionOps::prepare(const Problem<T>& p, bool backward) {
   check_launch("attention's preparation");
 }
 
-template <class Shape, class T>
-void CudaAttentionOps::start(void (*kernel)(const Problem<T>), const Problem<T>& p) {
-  const auto resident = resident_blocks(reinterpret_cast<const void*>(kernel), Shape::kThreads, Shape::kSharedBytes);
+template <class T>
+void CudaAttentionOps::start(void (*kernel)(const Problem<T>), int threads, int shared_bytes, const Problem<T>& p) {
+  const auto resident = resident_blocks(reinterpret_cast<const void*>(kernel), threads, shared_bytes);
   const auto most = tile_bound(p.rows, p.max_sequences, p.tile_rows) * p.heads;
   const auto blocks = static_cast<unsigned>(std::clamp<std::int64_t>(most, 1, resident));
-  kernel<<<blocks, Shape::kThreads, static_cast<std::size_t>(Shape::kSharedBytes), context_.stream>>>(p);
+  kernel<<<blocks, static_cast<unsigned>(threads), static_cast<std::size_t>(shared_bytes), context_.stream>>>(p);
   check_launch("attention");
+}
+
+void CudaAttentionOps::run_bfloat16(const AttentionForward& op, void* scratch) {
+  auto p = make_problem<BFloat16>(op, scratch);
+  if (kernel_ != AttentionKernel::mma && wgmma_takes_forward(p)) {
+    const auto found = wgmma_forward(p.head_width, kernel_);
+    p.tile_rows = found.tile_rows;
+    prepare(p, false);
+    start(found.kernel, found.threads, found.shared_bytes, p);
+    return;
+  }
+  prepare(p, false);
+  visit_head_width(p.head_width, [&](auto width) {
+    using Shape = ForwardShape<width.value>;
+    start<Shape>(forward_kernel<Shape>, p);
+  });
 }
 
 void CudaAttentionOps::launch(const AttentionForward& op) {
   void* scratch = context_.ops.scratch_for("AttentionForward", scratch_bytes(op));
-  visit_head_width(op.out.shape()[1] / op.heads, [&](auto width) {
-    if (op.qkv.dtype() == DType::bfloat16) {
-      using Shape = ForwardShape<width.value>;
-      const auto p = make_problem<BFloat16>(op, scratch);
-      prepare(p, false);
-      start<Shape>(forward_kernel<Shape>, p);
-    } else {
-      using Shape = PlainShape<width.value>;
-      const auto p = make_problem<float>(op, scratch);
-      prepare(p, false);
-      start<Shape>(plain_forward_kernel<Shape>, p);
-    }
+  if (op.qkv.dtype() == DType::bfloat16) return run_bfloat16(op, scratch);
+  const auto p = make_problem<float>(op, scratch);
+  prepare(p, false);
+  visit_head_width(p.head_width, [&](auto width) {
+    using Shape = PlainShape<width.value>;
+    start<Shape>(plain_forward_kernel<Shape>, p);
   });
 }
 

@@ -79,9 +79,10 @@ struct Task {
   HeadRows<T> out, grad_q, grad_k, grad_v;
   std::int64_t statistics;  // where log_sum_exp and delta of the sequence begin
 
-  constexpr Task(const Problem<T>& p, std::int32_t number)
-      : tile(p.tiles[number / p.heads]),
-        head(number % p.heads),
+  constexpr Task(const Problem<T>& p, std::int32_t number) : Task(p, p.tiles[number / p.heads], number % p.heads) {}
+  constexpr Task(const Problem<T>& p, Tile its_tile, int its_head)
+      : tile(its_tile),
+        head(its_head),
         q(head_rows<const T>(p.rotated, p.width(), 2, 0, column(p), tile.begin)),
         k(head_rows<const T>(p.rotated, p.width(), 2, 1, column(p), tile.begin)),
         v(head_rows<const T>(p.qkv, p.width(), 3, 2, column(p), tile.begin)),

@@ -124,6 +124,7 @@ class CudaBackend : public Backend {
 CudaBackend::CudaBackend(const BackendOptions& options) : cuda_{.ops = context_} {
   cuda_.deterministic = options.deterministic;
   cuda_.device = options.device;
+  cuda_.attention = options.attention;
   if (options.plan_only) {
     set_planning(true);
     description_ = "CUDA, planning only";

@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "cuda_check_internal.h"
 #include "lsd/tensor/backend.h"
@@ -43,6 +44,7 @@ struct CudaContext {
   int compute_capability = 90;            // 10 * major + minor
   std::size_t shared_bytes = 227 * 1024;  // of one block, after cudaFuncAttributeMaxDynamicSharedMemorySize
   bool deterministic = false;             // same bits on every run: no atomics on floats, one plan per shape
+  std::string attention = {};             // which attention kernel (BackendOptions)
   DeviceFault* fault = nullptr;           // as kernels see it
   Products* products = nullptr;           // owned by the backend
 };

@@ -44,6 +44,41 @@ TEST_P(BackendsAgree, GpuGivesTheSameBitsAgain) {
 
 INSTANTIATE_TEST_SUITE_P(AwkwardSizes, BackendsAgree, ::testing::ValuesIn(parameters()), text_of);
 
+// Head width 64, the one of all models, and 128; every kernel there is, whichever the GPU would choose.
+std::vector<Parameter> attention_parameters() {
+  const std::vector<int> mixture{1, 2, 63, 64, 65, 128, 129, 300, 1024};
+  const std::vector<CaseSizes> sizes{
+      {.label = "mixture_64", .lengths = mixture, .dead_rows = 13, .width = 192, .heads = 3},
+      {.label = "mixture_128", .lengths = mixture, .dead_rows = 13, .width = 256, .heads = 2},
+      {.label = "one_long_64", .lengths = {4096}, .dead_rows = 0, .width = 64, .heads = 1},
+      {.label = "hundreds_64", .lengths = std::vector<int>(700, 3), .dead_rows = 1, .width = 128, .heads = 2}};
+  std::vector<Parameter> out;
+  for (const auto& size : sizes) out.push_back({size, DType::bfloat16});
+  return out;
+}
+
+class AttentionKernels : public OnTheGpu {
+ protected:
+  void SetUp() override {
+    OnTheGpu::SetUp();
+    if (IsSkipped()) return;
+    try {
+      (void)backends::make_cuda_backend({.attention = "wgmma"});
+    } catch (const UserError& error) {
+      GTEST_SKIP() << error.what();
+    }
+  }
+};
+
+TEST_P(AttentionKernels, AllAgreeWithTheReference) {
+  std::vector<BackendKind> kinds;
+  for (const std::string name : {"mma", "wgmma", "wgmma_wide"})
+    kinds.push_back({name, [name] { return backends::make_cuda_backend({.attention = name}); }, true});
+  expect_agreement(GetParam(), kinds, "Attention");
+}
+
+INSTANTIATE_TEST_SUITE_P(HeadWidths, AttentionKernels, ::testing::ValuesIn(attention_parameters()), text_of);
+
 using GpuBackend = OnTheGpu;
 
 TEST_P(GpuBackend, TellsOfATokenOutsideTheTable) {
