@@ -21,8 +21,10 @@ import disk_cases  # noqa: F401
 import kill_cases  # noqa: F401
 import rank_cases  # noqa: F401
 from cases import CASES
-from lab import ROOT, Failed, Lab, Skipped
+from lab import ROOT, Failed, Job, Lab, Skipped
 from stages import Dump, Probe, Shard, Train, make_inputs
+
+FULL_KILLS = 200
 
 
 class Suite:
@@ -138,7 +140,12 @@ def main():
     print(f"{outcomes['passed']} cases passed, {outcomes['failed']} failed, {outcomes['skipped']} skipped; "
           f"{lab.kills} kills, {lab.compared} continuations equal to the unfaulted run, {lab.lost} records lost, "
           f"{lab.doubled} doubled; {time.monotonic() - start:.0f} s")
-    return 1 if outcomes["failed"] else 0
+    if Job.launchers_left_behind:
+        print(f"mpirun stayed behind its dead ranks {len(Job.launchers_left_behind)} times, and was killed")
+    few = options.full and not options.cases and lab.kills < FULL_KILLS
+    if few:
+        print(f"failed: the full suite promises at least {FULL_KILLS} kills")
+    return 1 if outcomes["failed"] or few else 0
 
 
 if __name__ == "__main__":
