@@ -24,14 +24,18 @@ source "$lib/site.sh"
 source "$lib/signals.sh"
 # shellcheck source=slurm/lib/state.sh
 source "$lib/state.sh"
+# shellcheck source=slurm/lib/dumps.sh
+source "$lib/dumps.sh"
 # shellcheck source=slurm/lib/pipeline_config.sh
 source "$lib/pipeline_config.sh"
 # shellcheck source=slurm/lib/pipeline_plan.sh
 source "$lib/pipeline_plan.sh"
+# shellcheck source=slurm/lib/pipeline_arrays.sh
+source "$lib/pipeline_arrays.sh"
 # shellcheck source=slurm/lib/pipeline_status.sh
 source "$lib/pipeline_status.sh"
 
-declare -A job_of=() # stage -> id of its last slice
+declare -A job_of=() # stage -> what later ones wait for: the id of its last slice, or several with colons between
 
 parse_arguments() {
   action=submit dry_run=0 from="" file=""
@@ -73,11 +77,14 @@ dependency_of() {
 }
 
 submit_stage() {
-  local stage=$1 slice slices dependency options script id variables
+  local stage=$1 slice slices dependency options script id variables queued
+  queued=$(queued_ids "$stage")
   script=$(script_of "$stage")
   slices=$(kind_setting "$stage" slices 1)
   mapfile -t options < <(sbatch_options "$stage")
   dependency=$(dependency_of "$stage")
+  # The state of an array is that of its tasks from the moment it is in the queue.
+  [[ $dry_run == 1 || ${kind_of[$stage]} != dump ]] || ! is_array "$stage" || write_dump_list "$stage" "$(kind_setting "$stage" jobs)"
   for ((slice = 1; slice <= slices; slice++)); do
     mapfile -t variables < <(stage_environment "$stage" "$slice")
     local command=(sbatch --parsable "--job-name=$LSD_RUN.$stage" "--output=$(log_pattern "$stage")" "${options[@]}"
@@ -92,13 +99,13 @@ submit_stage() {
       say "$stage: job $id$([[ $slices == 1 ]] || echo " (slice $slice of $slices)")${dependency:+, $dependency}"
     fi
     dependency="afterany:$id"
-    job_of[$stage]=$id
+    job_of[$stage]=$id${queued:+:$queued}
   done
 }
 
 log_pattern() {
   local number=%j
-  [[ ${kind_of[$1]} != probe ]] || number=%A_%a
+  [[ -z $(is_array "$1" && array_of "$1") ]] || number=%A_%a
   echo "$run_folder/jobs/$1.$number.log"
 }
 
@@ -112,10 +119,11 @@ submit_all() {
     mapfile -t live < <(live_jobs "$stage")
     if [[ $state == "done" && ($stage != report || -z $(dependency_of report)) ]]; then
       say "$stage: done"
-    elif [[ ${#live[@]} -gt 0 ]]; then
-      job_of[$stage]=${live[-1]}
+    elif queue_has_all_of "$stage"; then
+      job_of[$stage]=$(queued_ids "$stage")
       say "$stage: in the queue as job ${live[*]}"
     else
+      [[ ${#live[@]} == 0 ]] || say "$stage: in the queue as job ${live[*]}, but for tasks $(open_dump_tasks "$stage")"
       [[ $state != failed ]] || say "$stage: trying again; it failed before: $(stage_reason "$stage")"
       submit_stage "$stage"
     fi

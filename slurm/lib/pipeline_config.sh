@@ -7,8 +7,9 @@ declare -A setting=()
 
 pipeline_keys() {
   local kind
-  echo run variants fasta latents shard.config train.config diffusion.config probe.config
+  echo run variants fasta latents shard.config train.config diffusion.config
   echo probe.tasks probe.representations probe.times probe.heads probe.seeds probe.jobs probe.jobs_at_once
+  echo dump.jobs dump.jobs_at_once
   for kind in shard train dump diffusion probe report; do
     echo "$kind.nodes" "$kind.ranks_per_node" "$kind.gpus_per_node" "$kind.time" "$kind.slices" "$kind.signal_seconds" "$kind.sbatch" \
       "$kind.options"
@@ -42,7 +43,7 @@ check_pipeline() {
   for key in "${!setting[@]}"; do
     value=${setting[$key]}
     case $key in
-      *.nodes | *.ranks_per_node | *.slices | *.signal_seconds | probe.jobs | probe.jobs_at_once)
+      *.nodes | *.ranks_per_node | *.slices | *.signal_seconds | *.jobs | *.jobs_at_once)
         [[ $value =~ ^[1-9][0-9]*$ ]] || die "$file: $key = '$value': a whole number from 1"
         ;;
       *.gpus_per_node) [[ $value =~ ^[0-9]+$ ]] || die "$file: $key = '$value': a whole number from 0" ;;

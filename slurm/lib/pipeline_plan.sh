@@ -68,7 +68,10 @@ stage_environment() { # stage slice
   [[ -z $config ]] || echo "LSD_CONFIG=${config//'{variant}'/${variant_of[$1]}}"
   case $kind in
     shard) [[ -z ${setting[fasta]:-} ]] || echo "LSD_FASTA=${setting[fasta]}" ;;
-    dump) [[ $1 != *_valid ]] || echo "LSD_SPLIT=valid" ;;&
+    dump)
+      [[ $1 != *_valid ]] || echo "LSD_SPLIT=valid"
+      ! is_array "$1" || echo "LSD_DUMP_JOBS=${setting[dump.jobs]}"
+      ;;&
     dump | diffusion) echo "LSD_LATENTS=${setting[latents]}" ;;
     probe) probe_environment ;;
   esac
@@ -79,7 +82,7 @@ stage_environment() { # stage slice
 
 probe_environment() {
   local key
-  echo "LSD_PROBE_TASKS=${setting[probe.tasks]//'{tasks}'/${LSD_TASKS:-data/tasks}}"
+  echo "LSD_PROBE_TASKS=${setting[probe.tasks]}"
   for key in representations times heads seeds; do
     [[ -z ${setting[probe.$key]:-} ]] || echo "LSD_PROBE_${key^^}=${setting[probe.$key]}"
   done
@@ -102,8 +105,9 @@ sbatch_options() { # stage
   [[ -z $value ]] || echo "--time=$value"
   value=$(kind_setting "$1" signal_seconds)
   [[ -z $value ]] || echo "--signal=B:USR1@$value"
-  if [[ ${kind_of[$1]} == probe ]]; then
-    echo "--array=0-$((${setting[probe.jobs]:-4} - 1))${setting[probe.jobs_at_once]:+%${setting[probe.jobs_at_once]}}"
+  if is_array "$1"; then
+    value=$(array_of "$1")
+    [[ -z $value ]] || echo "--array=$value"
   fi
   for value in $(kind_setting "$1" sbatch); do echo "$value"; done
 }

@@ -5,16 +5,18 @@
 
 jobs_file() { echo "$run_folder/jobs/jobs.tsv"; }
 
-# Fills in_queue[job id] = "STATE TIME_LEFT" of this user's jobs; empty without a Slurm that answers.
-declare -A in_queue=()
+# Fills in_queue[job id] = "STATE TIME_LEFT" of this user's jobs, and tasks_in_queue[job id] = its array tasks ("N/A" for
+# a job that is no array); both empty without a Slurm that answers.
+declare -A in_queue=() tasks_in_queue=()
 read_queue() {
-  local id state left
-  in_queue=()
+  local id state left task
+  in_queue=() tasks_in_queue=()
   command -v squeue >/dev/null || return 0
-  while read -r id state left; do
+  while read -r id state left task; do
     # Of an array, a running member tells more than a pending one.
     [[ ${in_queue[$id]:-} == RUNNING* ]] || in_queue[$id]="$state $left"
-  done < <(squeue -h -u "$(id -un)" -o '%F %T %L' 2>/dev/null || true)
+    tasks_in_queue[$id]+=" $task"
+  done < <(squeue -h -r -u "$(id -un)" -o '%F %T %L %K' 2>/dev/null || true)
 }
 
 # The ids of a stage's jobs that are still in the queue, in slice order.
@@ -30,11 +32,12 @@ live_jobs() { # stage
 stages_on_disk() {
   { [[ ! -e $(jobs_file) ]] || cut -f1 "$(jobs_file)"
     # Run by hand, without a job list: in the order of the first starts.
-    find "$run_folder/jobs" -maxdepth 1 -name '*.record' -printf '%T@ %f\n' 2>/dev/null | sort -n | sed 's/^[^ ]* //; s/\.record$//'
+    find "$run_folder/jobs" -maxdepth 1 \( -name '*.record' -o -name '*.list' \) -printf '%T@ %f\n' 2>/dev/null |
+      sort -n | sed 's/^[^ ]* //; s/\.[a-z]*$//'
   } | awk '!seen[$0]++'
 }
 
-# "150/500000" for training, "12/40 units" for a probe sweep, "24 file(s)" for shards and dumps.
+# "150/500000" for training, "12/40 units" for a probe sweep, "5/12 parts" for a dump, "24 file(s)" for shards.
 progress_of() { # stage
   local folder steps step want
   folder=$(stage_folder "$1")
@@ -42,6 +45,8 @@ progress_of() { # stage
   if [[ -n $steps ]]; then
     step=$(tail -n 1 "$folder/metrics.jsonl" 2>/dev/null | sed -n 's/.*"step": *\([0-9]*\).*/\1/p')
     echo "${step:-0}/$steps"
+  elif [[ $1 == dump_* ]]; then
+    dump_progress "$folder"
   elif [[ -e $run_folder/jobs/$1.list ]]; then
     want=$(wc -l <"$run_folder/jobs/$1.list")
     echo "$(find "$folder" -mindepth 2 -maxdepth 2 -name DONE 2>/dev/null | wc -l)/$want units"
@@ -49,6 +54,28 @@ progress_of() { # stage
     want=$(find "$folder" -maxdepth 2 -name '*.h5' ! -name '*.partial*' 2>/dev/null | wc -l)
     if [[ $want == 0 ]]; then echo -; else echo "$want file(s)"; fi
   fi
+}
+
+# The name of a part tells how many there are: part-00003-of-00012.h5.
+dump_progress() { # folder
+  local parts all
+  mapfile -t parts < <(find "$1" -maxdepth 1 -name 'part-*-of-*.h5' 2>/dev/null)
+  [[ ${#parts[@]} != 0 ]] || { echo - && return; }
+  all=${parts[0]##*-of-}
+  echo "${#parts[@]}/$((10#${all%.h5})) parts"
+}
+
+# "done: 0 2; running: 1": the tasks of a dump array, by their states.
+dump_tasks_by_state() { # stage
+  local unit task state
+  declare -A tasks_of=()
+  while read -r unit; do
+    task=${unit#tasks/}
+    tasks_of[$(folder_state "$1/$unit")]+=" $((10#${task%%-*}))"
+  done <"$run_folder/jobs/$1.list"
+  for state in "done" running stopped failed missing; do
+    [[ -z ${tasks_of[$state]:-} ]] || printf '; %s:%s' "$state" "${tasks_of[$state]}"
+  done | sed 's/^; //'
 }
 
 print_status() {
@@ -69,6 +96,7 @@ print_status() {
     printf '%-22s %-12s %-20s %-16s %-12s %s\n' "$stage" "${first:--}$([[ $slices -lt 1 ]] || echo "+$slices")" "$state" \
       "$(progress_of "$stage")" "$left" "$(last_checkpoint_step "$stage" || true)" | sed 's/ *$//'
     [[ -z $reason ]] || printf '    failed: %s\n' "$reason"
+    [[ $stage != dump_* || ! -e $run_folder/jobs/$stage.list ]] || printf '    tasks %s\n' "$(dump_tasks_by_state "$stage")"
   done < <(stages_on_disk)
 }
 

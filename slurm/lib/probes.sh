@@ -3,25 +3,36 @@
 # A probe sweep is a list of units, jobs/probe_VARIANT.list: one task, representation and t each, with all heads and
 # seeds. The members of the job array share it out by turns; each unit has a folder, and so a state, of its own.
 #
-#   LSD_PROBE_TASKS             files, each FILE[:regression|:binary|:classes[:shared]] (default classes;
-#                               shared allows sequences that stand in two splits)
+# A task is a config file of lsd_probe, which says all about it: table, kind, classes, heads, seeds, t, options of the heads.
+#
+#   LSD_PROBE_TASKS             config files; default: configs/probe_*.cfg
 #   LSD_PROBE_REPRESENTATIONS   default: encoder diffusion
-#   LSD_PROBE_TIMES             t of all but the encoder; default: 0 0.15 0.3 0.5 0.7
-#   LSD_PROBE_HEADS, LSD_PROBE_SEEDS   default: linear mlp, 1 2 3
+#   LSD_PROBE_TIMES, LSD_PROBE_HEADS, LSD_PROBE_SEEDS   instead of those in the configs
+#   LSD_TASKS                   where tables lie that a config looks for in data/tasks
 
-# Lines of unit, file, kind, shared, representation, t, baselines (with the first unit of a task).
+# The value of a key in the config text on standard input; lists with blanks between.
+config_value() { # section key
+  awk -F ' *= *' -v section="[$1]" -v key="$2" '/^\[/ {here = $0 == section} here && $1 == key {print $2}' | tr -s ', ' ' '
+}
+
+# Lines of unit, config, table (- for the config's own), representation, t, baselines (with the first unit of a task).
 list_probe_units() {
-  local entry name representation time baselines times parts
-  for entry in ${LSD_PROBE_TASKS:-}; do
-    IFS=: read -r -a parts <<<"$entry"
-    name=$(basename "${parts[0]}" .gz)
+  local config text name table representation time times baselines
+  for config in ${LSD_PROBE_TASKS:-configs/probe_*.cfg}; do
+    text=$("${LSD_WRAPPER[@]}" "$(program_path lsd_probe)" --config "$config" --run.directory - --features.autoencoder - --print-config) ||
+      die "the probe task $config cannot be read (its words are above)"
+    table=$(config_value task file <<<"$text")
+    name=$(config_value task name <<<"$text")
+    [[ -n $name ]] || name=$(basename "${table%.gz}" .csv)
+    if [[ -n ${LSD_TASKS:-} && $table == data/tasks/* ]]; then table=$LSD_TASKS/${table#data/tasks/}; else table=-; fi
     baselines=true
     for representation in ${LSD_PROBE_REPRESENTATIONS:-encoder diffusion}; do
-      times=${LSD_PROBE_TIMES:-0 0.15 0.3 0.5 0.7}
+      times=${LSD_PROBE_TIMES:-$(config_value sweep times <<<"$text")}
+      [[ -n $times ]] || times=$(config_value features time <<<"$text")
       [[ $representation != encoder ]] || times=0
       for time in $times; do
         [[ $representation != score || $time != 0 ]] || continue # singular there
-        printf '%s\t' "${name%.csv}.$representation.t$time" "${parts[0]}" "${parts[1]:-classes}" "${parts[2]:--}" "$representation" "$time"
+        printf '%s\t' "$name.$representation.t$time" "$config" "$table" "$representation" "$time"
         echo "$baselines"
         baselines=false
       done
@@ -32,15 +43,14 @@ list_probe_units() {
 write_probe_list() { # stage
   local list=$run_folder/jobs/$1.list
   mkdir -p "${list%/*}"
-  list_probe_units >"$list.$$.partial"
-  mv "$list.$$.partial" "$list"
+  (list_probe_units) >"$list.$$.${SLURM_JOB_ID:-}.partial" || exit 1
+  mv "$list.$$.${SLURM_JOB_ID:-}.partial" "$list"
 }
 
 probe_sweep_stage() {
   local variant=${LSD_VARIANT:-nm_m} stage member=${SLURM_ARRAY_TASK_ID:-0} members=${SLURM_ARRAY_TASK_COUNT:-1} number=0 line
   local code outcome=0
   stage=probe_$variant
-  [[ -n ${LSD_PROBE_TASKS:-} ]] || die "nothing to probe: set LSD_PROBE_TASKS to task files (docs/running_on_slurm.md)"
   require_done "train_$variant" "$stage"
   [[ ${LSD_PROBE_REPRESENTATIONS:-diffusion} == encoder ]] || require_done "diffusion_$variant" "$stage"
   write_probe_list "$stage"
@@ -56,15 +66,15 @@ probe_sweep_stage() {
 }
 
 attempt_probe_unit() { # stage variant line option...
-  local stage=$1 variant=$2 unit file kind shared representation time baselines options
-  IFS=$'\t' read -r unit file kind shared representation time baselines <<<"$3"
+  local stage=$1 variant=$2 unit config table representation time baselines options
+  IFS=$'\t' read -r unit config table representation time baselines <<<"$3"
   shift 3
-  options=(--task.file "$file" --task.kind "$kind" --run.model "$variant" --features.autoencoder "$(stage_folder "train_$variant")"
-    --sweep.representations "$representation" --sweep.times "$time" --sweep.baselines "$baselines"
-    --sweep.heads "$(tr -s ' ' , <<<"${LSD_PROBE_HEADS:-linear mlp}")" --sweep.seeds "$(tr -s ' ' , <<<"${LSD_PROBE_SEEDS:-1 2 3}")")
+  options=(--config "$config" --run.model "$variant" --features.autoencoder "$(stage_folder "train_$variant")"
+    --sweep.representations "$representation" --sweep.times "$time" --sweep.baselines "$baselines")
+  [[ $table == - ]] || options+=(--task.file "$table")
+  [[ -z ${LSD_PROBE_HEADS:-} ]] || options+=(--sweep.heads "$(tr -s ' ' , <<<"$LSD_PROBE_HEADS")")
+  [[ -z ${LSD_PROBE_SEEDS:-} ]] || options+=(--sweep.seeds "$(tr -s ' ' , <<<"$LSD_PROBE_SEEDS")")
   [[ $representation == encoder ]] || options+=(--features.diffusion "$(stage_folder "diffusion_$variant")")
-  [[ $shared != shared ]] || options+=(--task.allow_shared_sequences true)
-  [[ -z ${LSD_CONFIG:-} ]] || options+=(--config "$LSD_CONFIG")
   attempt_stage "$stage/$unit" lsd_probe "${options[@]}" --run.directory "$(stage_folder "$stage/$unit")" \
     "${LSD_PROGRAM_OPTIONS[@]}" "${program_options[@]}" "$@"
 }

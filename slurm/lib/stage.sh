@@ -29,11 +29,15 @@ source "$lib/launch.sh"
 source "$lib/lock.sh"
 # shellcheck source=slurm/lib/stages.sh
 source "$lib/stages.sh"
+# shellcheck source=slurm/lib/dumps.sh
+source "$lib/dumps.sh"
 # shellcheck source=slurm/lib/probes.sh
 source "$lib/probes.sh"
 
 : "${LSD_SLICE:=1}" "${LSD_SLICES:=1}" "${LSD_REQUEUE:=1}" "${LSD_MAX_IDLE:=3}"
 job=${SLURM_JOB_ID:-by_hand.$$}
+# The last task of an array has the array's own id: by that, Slurm would requeue all tasks.
+[[ -z ${SLURM_ARRAY_TASK_ID:-} ]] || job=${SLURM_ARRAY_JOB_ID:-$job}_$SLURM_ARRAY_TASK_ID
 
 # run_stage STAGE PROGRAM OPTION...: attempt_stage, then the end of this script.
 run_stage() {
@@ -113,13 +117,17 @@ judge_end() { # stage launcher_code idle old_mark
 }
 
 # The next slice goes on, or this job does after a requeue. TERM is a wish to end (scancel), or Slurm requeues by itself
-# (preemption): then a requeue of ours would bring a cancelled job back.
+# (preemption): then a requeue of ours would bring a cancelled job back, and so would one of a job that is ending already.
 go_on_later() {
   if ((LSD_SLICE < LSD_SLICES)); then
     say "the next slice goes on"
   elif [[ -n ${SLURM_JOB_ID:-} && $LSD_REQUEUE == 1 && $received != TERM && $received != INT ]]; then
-    say "requeue of job $SLURM_JOB_ID"
-    if scontrol requeue "$SLURM_JOB_ID"; then
+    if [[ $(squeue -h -j "$job" -o %T 2>/dev/null) == COMPLETING ]]; then
+      say "job $job is being ended: no requeue of ours"
+      exit 75
+    fi
+    say "requeue of job $job"
+    if scontrol requeue "$job"; then
       sleep 120 # Slurm ends this script; an end of its own would count as the job's
     fi
     say "Slurm did not requeue this job; the same command goes on from there"

@@ -41,7 +41,7 @@ dump_latents_stage() {
   [[ $split == train ]] || stage+=_$split
   [[ ${LSD_LATENTS:-recompute} == recompute ]] || mode=residues
   require_done "train_$variant" "$stage"
-  run_stage "$stage" lsd_dump_latents --features.autoencoder "$(stage_folder "train_$variant")" \
+  run_dump "$stage" --features.autoencoder "$(stage_folder "train_$variant")" \
     --input.shards "$(stage_folder shard)" --input.split "$split" --output.mode "$mode" \
     --output.directory "$(stage_folder "$stage")" "${LSD_PROGRAM_OPTIONS[@]}" "${program_options[@]}" "$@"
 }

@@ -24,16 +24,24 @@ write_record() {
 
 stage_folder() { echo "$run_folder/$1"; }
 
-# One word: done, failed, stopped, running (began, and nobody wrote its end) or missing. A sweep is what its units are.
+# One word: done, failed, stopped, running (began, and nobody wrote its end) or missing. A sweep is what its units are; a
+# dump that is shared by an array needs its own DONE besides (lib/dumps.sh).
 stage_state() {
-  if [[ -e $run_folder/jobs/$1.list ]]; then
-    sweep_state "$1"
-  else
+  local state
+  if [[ ! -e $run_folder/jobs/$1.list ]]; then
     folder_state "$1"
+  elif [[ $1 != dump_* ]]; then
+    units_state "$1"
+  elif [[ -e $(stage_folder "$1")/DONE ]]; then
+    echo "done"
+  else
+    state=$(units_state "$1")
+    [[ $state != "done" ]] || state=stopped
+    echo "$state"
   fi
 }
 
-sweep_state() {
+units_state() {
   local unit states state
   states=" $(while read -r unit _; do folder_state "$1/$unit"; done <"$run_folder/jobs/$1.list" | tr '\n' ' ')"
   for state in failed stopped running missing; do
@@ -84,6 +92,7 @@ stage_reason() {
 progress_mark() {
   local folder
   folder=$(stage_folder "$1")
+  [[ $1 != dump_*/tasks/* ]] || folder=${folder%/tasks/*} # its parts lie with those of the other tasks
   { find "$folder" -maxdepth 2 \( -path '*/checkpoints/checkpoint-*' -o -name '*.h5' -o -name '*.seed*.json' \) \
     ! -name '*.partial' 2>/dev/null || true; } | LC_ALL=C sort | cksum
 }

@@ -5,19 +5,32 @@
 #   usurped: done, but a later start of its job has taken the stage over meanwhile
 #   crash: killed by a signal before the folder is a run's;  crash_once: so at the first start, then done
 #   early: code 1 before the folder is a run's;      wait: until USR1, then stopped
+# A task of a dump array has a folder of its own; the last one to be done says so of the whole dump (FAKE_FORGETS: none does).
 for argument; do
-  case ${previous:-} in --run.directory | --output.directory | --directory) folder=$argument ;; esac
+  case ${previous:-} in
+    --run.directory | --output.directory | --directory) folder=$argument ;;
+    --config) config=$argument ;;
+    --output.task_index) task=$argument ;;
+    --output.task_count) tasks=$argument ;;
+  esac
   previous=$argument
 done
+if [[ $argument == --print-config ]]; then exec cat "$config"; fi
 echo "${0##*/} $*" >>"$FAKE_LOG"
 [[ $FAKE_END != early ]] || exit 1
 if [[ $FAKE_END == crash ]] || [[ $FAKE_END == crash_once && $(wc -l <"$FAKE_LOG") == 1 ]]; then kill -SEGV $$; fi
+whole=$folder
+[[ ${tasks:-1} == 1 ]] || folder=$folder/tasks/$(printf '%04d-of-%04d' "$task" "$tasks")
 mkdir -p "$folder/checkpoints"
 touch "$folder/environment.json"
 [[ -z ${FAKE_PROGRESS:-} ]] || touch "$folder/checkpoints/checkpoint-$(date +%s%N)"
 say() { printf '{\n  "reason": "%s",\n  "host": "x"\n}\n' "$2" >"$folder/$1"; }
 case $FAKE_END in
-  done | crash_once) if [[ $0 == *report ]]; then touch "$folder/report.json"; else say DONE "all steps are done"; fi ;;
+  done | crash_once) if [[ $0 == *report ]]; then touch "$folder/report.json"; else say DONE "all steps are done"; fi
+    if [[ ${tasks:-1} != 1 && -z ${FAKE_FORGETS:-} && $(find "$whole/tasks" -name DONE | wc -l) == "$tasks" ]]; then
+      folder=$whole say DONE "the set is complete"
+    fi
+    ;;
   stopped) say STOPPED "asked" && exit 75 ;;
   failed) say FAILED "the disk is full" && exit 1 ;;
   silent) kill -KILL $$ ;;

@@ -159,6 +159,108 @@ test_lock() {
     "$(sed -n 's/^state=//p' "$LSD_RUNS/t/jobs/train_nm_s.record") $(sed -n 2p "$LSD_RUNS/t/jobs/train_nm_s.lock")"
 }
 
+# dump END TASK [NAME=VALUE...]: runs a task of a dump array of three in run "t"; no task: the dump as one job
+dump() {
+  local array=()
+  [[ -z $2 ]] || array=(SLURM_ARRAY_TASK_ID="$2" SLURM_ARRAY_TASK_MIN=0 SLURM_ARRAY_TASK_MAX=2 SLURM_ARRAY_TASK_COUNT=3)
+  code=0
+  env LSD_RUN=t LSD_VARIANT=nm FAKE_END="$1" "${array[@]}" "${@:3}" bash slurm/dump_latents.sh >"$work/out" 2>&1 || code=$?
+}
+fresh_dump() {
+  fresh
+  mkdir -p "$LSD_RUNS/t/train_nm"
+  touch "$LSD_RUNS/t/train_nm/DONE"
+}
+dump_state() { slurm/pipeline.sh --status t | awk '$1 == "dump_nm" {print $3}'; }
+dump_tasks() { slurm/pipeline.sh --status t | sed -n 's/^ *tasks //p'; }
+# What is submitted of the dump when its array of three is asked for again.
+resubmitted() { slurm/pipeline.sh --dry-run --from dump "$work/array.cfg" | grep -o -e '--array=[^ ]* .*dump_latents.sh' -e '^.*dump_latents.sh' | grep -oE -e '--array=[0-9,%-]+' | head -n 1; }
+
+test_dump_array() {
+  sed 's/^run = .*/run = t/; s/^dump.nodes = .*/dump.jobs = 3/' tests/slurm/mini.cfg >"$work/array.cfg"
+  fresh_dump
+  golden dump_array.dry_run < <(slurm/pipeline.sh --dry-run --from dump "$work/array.cfg")
+  dump 'done' 2
+  check "a task of three: code, its options" "0 2 of 3" "$code $(sed -n 's/.*--output.task_index \([0-9]*\) --output.task_count \([0-9]*\).*/\1 of \2/p' "$FAKE_LOG")"
+  dump failed 0
+  dump stopped 1
+  check "tasks that failed and stopped: the dump" failed "$(dump_state)"
+  check "each task's state" "done: 2; stopped: 1; failed: 0" "$(dump_tasks)"
+  check "only the gaps are submitted again" "--array=0,1" "$(resubmitted)"
+  dump 'done' 2
+  check "a task that is done is skipped" "0 3" "$code $(calls)"
+  dump 'done' 0 SLURM_ARRAY_TASK_MAX=1 SLURM_ARRAY_TASK_COUNT=2 LSD_DUMP_JOBS=3
+  check "some tasks of the set: done" "done: 0 2; stopped: 1" "$(dump_tasks)"
+  check "the dump is not done before its last task" stopped "$(dump_state)"
+  check "one gap is left" "--array=1" "$(resubmitted)"
+  dump 'done' 1
+  check "the last one completes it, whichever it is" "0 done" "$code $(dump_state)"
+  dump failed 0
+  check "a task of a dump that is done does nothing" "0 5" "$code $(calls)"
+  dump 'done' 1 SLURM_ARRAY_TASK_MIN=1
+  rm "$LSD_RUNS/t/dump_nm/DONE"
+  dump 'done' 1 SLURM_ARRAY_TASK_MIN=1
+  check "--array=1-2 alone does not tell into how many tasks: code" 1 "$code"
+  check_has "--array=1-2 alone: error" "set LSD_DUMP_JOBS=N" "$work/out"
+}
+
+test_dump_closing() {
+  local task
+  fresh_dump
+  for task in 0 1 2; do dump 'done' $task FAKE_FORGETS=1; done
+  check "all tasks done, the set is not: the dump" "stopped, done: 0 1 2" "$(dump_state), $(dump_tasks)"
+  check "what is submitted then is one job, no array" "" "$(resubmitted)"
+  dump 'done' ""
+  check "it makes what is missing and completes the set" "0 done 0" "$code $(dump_state) $(tail -n 1 "$FAKE_LOG" | grep -c task_index)"
+}
+
+# With a queue: sbatch gives numbers, squeue tells what a test says is in it.
+test_dump_array_in_queue() {
+  local tools=$work/queue_tools
+  mkdir -p "$tools"
+  printf '#!/bin/sh\ncat "%s/queue"\n' "$work" >"$tools/squeue"
+  printf '#!/bin/sh\necho "$*" | tee -a "%s/ever" >>"%s/submitted"\nwc -l <"%s/ever"\n' "$work" "$work" "$work" >"$tools/sbatch"
+  chmod +x "$tools"/*
+  fresh_dump
+  touch "$work/submitted" "$work/queue"
+  PATH=$tools:$PATH slurm/pipeline.sh --from dump "$work/array.cfg" >"$work/out" 2>&1
+  check "queue: the whole array" "--array=0-2" "$(head -n 1 "$work/submitted" | grep -oE -e '--array=[0-9,-]+')"
+  # Task 0 is done, 1 runs, 2 waits; then 2 is gone.
+  dump 'done' 0
+  printf '1 RUNNING 5:00 1\n1 PENDING 5:00 2\n' >"$work/queue"
+  : >"$work/submitted"
+  PATH=$tools:$PATH slurm/pipeline.sh --from dump "$work/array.cfg" >"$work/out" 2>&1
+  check "queue: nothing of the dump while all its tasks are there" 0 "$(grep -c dump_latents "$work/submitted")"
+  check_has "queue: later stages wait for each of them" "--dependency=afterok:1_1:1_2" "$work/submitted"
+  printf '1 RUNNING 5:00 1\n' >"$work/queue"
+  : >"$work/submitted"
+  PATH=$tools:$PATH slurm/pipeline.sh --from dump "$work/array.cfg" >"$work/out" 2>&1
+  check "queue: the task that is gone, beside the one that runs" "--array=2" "$(head -n 1 "$work/submitted" | grep -oE -e '--array=[0-9,-]+')"
+  check_has "queue: later stages wait for both" "--dependency=afterok:$(grep -n array=2 "$work/ever" | cut -d: -f1):1_1" "$work/submitted"
+}
+
+# units [NAME=VALUE...]: the units of run "t"'s probe sweep, from its own configs
+units() {
+  env LSD_RUN=t LSD_VARIANT=nm FAKE_END='done' "$@" bash slurm/probe_sweep.sh >"$work/out" 2>&1
+  cut -f 1,3 "$LSD_RUNS/t/jobs/probe_nm.list" | tr '\t' ' '
+}
+test_probe_units() {
+  fresh_dump
+  mkdir -p "$LSD_RUNS/t/diffusion_nm"
+  touch "$LSD_RUNS/t/diffusion_nm/DONE"
+  printf '[task]\nfile = data/tasks/a.csv.gz\n[features]\ntime = 0.4\n[sweep]\ntimes =\n' >"$work/a.cfg"
+  printf '[task]\nfile = /elsewhere/b.csv\nname = bee\n[sweep]\ntimes = 0, 0.5\n' >"$work/b.cfg"
+  check "probe units: t and names from the configs, tables where the site has them" \
+    "a.encoder.t0 /tasks/a.csv.gz,a.score.t0.4 /tasks/a.csv.gz,bee.encoder.t0 -,bee.score.t0.5 -," \
+    "$(units LSD_PROBE_TASKS="$work/a.cfg $work/b.cfg" LSD_PROBE_REPRESENTATIONS="encoder score" | tr '\n' ',')"
+  check "probe units: t for all tasks" "bee.diffusion.t0.1 -,bee.diffusion.t0.2 -," \
+    "$(units LSD_PROBE_TASKS="$work/b.cfg" LSD_PROBE_REPRESENTATIONS=diffusion LSD_PROBE_TIMES="0.1 0.2" | tr '\n' ',')"
+  check "probe units: the five shipped configs, encoder and five t each" "5 30" \
+    "$(units | sed 's/\..*//' | sort -u | wc -l) $(wc -l <"$LSD_RUNS/t/jobs/probe_nm.list")"
+  check "probe units: each shipped config is read from LSD_TASKS" 30 "$(cut -f 3 "$LSD_RUNS/t/jobs/probe_nm.list" | grep -c '^/tasks/.*\.csv\.gz$')"
+  check "probe units: baselines once for each task" 5 "$(cut -f 6 "$LSD_RUNS/t/jobs/probe_nm.list" | grep -c true)"
+}
+
 test_status() {
   fresh
   local run=$LSD_RUNS/t
@@ -186,5 +288,5 @@ test_whole_chain() {
   check "once more: only the report is made again" "1 8" "$? $(wc -l <"$FAKE_LOG")"
 }
 
-for name in syntax dry_run refused_files ends idle_ends signals lock status whole_chain; do "test_$name"; done
+for name in syntax dry_run refused_files ends idle_ends signals lock dump_array dump_closing dump_array_in_queue probe_units status whole_chain; do "test_$name"; done
 finish_checks

@@ -9,9 +9,10 @@ source tests/slurm/check.sh
 source tests/slurm/tools.sh
 source tests/slurm/test_pipeline.sh
 source tests/slurm/test_jobs.sh
+source tests/slurm/test_dumps.sh
 source tests/slurm/test_nodes.sh
 
-together=(chain failure cancel time_limit requeue rank_killed elastic slices launchers)
+together=(chain failure cancel time_limit requeue rank_killed elastic slices launchers dump_array)
 last=(nodes)
 
 wanted() { [[ ${#names[@]} == 0 || " ${names[*]} " == *" $1 "* ]]; }

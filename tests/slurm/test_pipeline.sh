@@ -16,9 +16,9 @@ test_valid() {
 write_demo() {
   local small="--training.steps=6 --training.capacity=1024 --data.max_length=128 --optimizer.warmup_steps=2 --model.width=32 --model.heads=2"
   small+=" --validation.every_steps=0 --threads 1"
-  sed "s#^fasta = .*#fasta = $LSD_FASTA#; s#^run = .*#run = demo#; s#^probe.tasks = .*#probe.tasks = $PREFIX/data/tiny.csv:classes:shared#" \
+  sed "s#^fasta = .*#fasta = $LSD_FASTA#; s#^run = .*#run = demo#; s#^probe.tasks = .*#probe.tasks = tests/slurm/probe_tiny.cfg#" \
     configs/pipelines/demo.cfg
-  printf '%s\n' "probe.heads = linear" "train.options = $small" "diffusion.options = $small" "probe.options = --head.epochs=3 --head.resamples=50"
+  printf '%s\n' "train.options = $small" "diffusion.options = $small"
 }
 
 # The demo's stages as chained jobs, three variants on the same shards, with probe arrays and a report; submitted twice

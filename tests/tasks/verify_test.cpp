@@ -59,12 +59,14 @@ class VerifyTest : public ::testing::Test {
   }
   static void TearDownTestSuite() { delete std::exchange(folder_, nullptr); }
 
-  static void write_dump(const std::string& mode) {
+  static void write_dump(const std::string& mode, std::int64_t task_index = 0, std::int64_t task_count = 1) {
     DumpLatentsConfig config;
     config.features.autoencoder = (*folder_ / "nm").string();
     config.features.capacity = 512;
     config.input.shards = (*folder_ / "sharding/shards").string();
     config.output = {.directory = (*folder_ / mode).string(), .mode = mode, .tokens_per_part = 1024};
+    config.output.task_index = task_index;
+    config.output.task_count = task_count;
     testing::run_on_ranks(2, [&](Runtime& runtime) { return dump_latents(config, runtime); });
   }
 
@@ -188,6 +190,14 @@ TEST_F(VerifyTest, DamageIsNamedByBlockAndRecord) {
   EXPECT_EQ(problems[0].kind, "dump");
   EXPECT_THAT(problems[0].what, HasSubstr("block 0 of the table 'latents'"));
   EXPECT_THAT(problems[0].what, HasSubstr(fmt::format("records 0 to {} of the file", part.records - 1)));
+}
+
+TEST_F(VerifyTest, StatesOfAnArraysTasksAreNoDumpsOfTheirOwn) {
+  write_dump("moments", 1, 2);
+  write_dump("moments", 0, 2);
+  EXPECT_TRUE(fs::exists(*folder_ / "moments/tasks/0001-of-0002/environment.json"));
+  EXPECT_THAT(problems_in(*folder_ / "moments"), IsEmpty());
+  EXPECT_THAT(verifying::find_artefacts({(*folder_ / "moments").string()}), SizeIs(1));
 }
 
 TEST_F(VerifyTest, FilesOfAnotherSetAreRefused) {

@@ -72,10 +72,14 @@ void search(const fs::path& folder, std::set<Place>& places) {
     return;
   }
   if (listing.has_latest || listing.has_checkpoints) places.insert({"checkpoints", folder});
-  if (const auto kind = kind_of_set(folder, listing); !kind.empty()) places.insert({kind, folder});
+  const auto kind = kind_of_set(folder, listing);
+  if (!kind.empty()) places.insert({kind, folder});
   if (listing.has_results || text_entry(folder / "environment.json", "program") == "lsd_probe")
     places.insert({"probe", folder});
-  for (const auto& below : listing.folders) search(below, places);
+  for (const auto& below : listing.folders) {
+    const bool states_of_an_array = kind == "dump" && below.filename() == "tasks";  // the parts lie in the dump itself
+    if (!states_of_an_array) search(below, places);
+  }
 }
 
 }  // namespace
