@@ -67,9 +67,11 @@ class CpuAttentionOps : public AttentionOps {
   void launch(const AttentionBackward& op) override;
   void prepare(ConstTensorView qkv, const PackedLayout& layout, int heads, const Rotary& rotary);
   void zero_dead_rows(const PackedLayout& layout, TensorView view) const;
-  // Calls body(head index, first row, length, thread) for all heads of all sequences, longest sequence first.
-  template <class Body>
-  void for_each_head(const PackedLayout& layout, int heads, Body&& body) const;
+  // Calls body(place, head, images) for all heads of all sequences, longest sequence first; `head` has what both
+  // directions give their kernel. It reads and writes float32 where it is, bfloat16 through `images`, of which q k v
+  // are filled.
+  template <class Op, class Body>
+  void for_each_head(const Op& op, bool backward, void* scratch, Body&& body) const;
 
   Setup setup_;
   RotaryTable rotary_table_;
@@ -96,70 +98,85 @@ void CpuAttentionOps::zero_dead_rows(const PackedLayout& layout, TensorView view
   std::fill(bytes + used * row_bytes, bytes + view.bytes(), std::byte{0});
 }
 
-template <class Body>
-void CpuAttentionOps::for_each_head(const PackedLayout& layout, int heads, Body&& body) const {
-  const auto* offsets = layout.offsets.data<std::int32_t>();
-  const auto* order = layout.sequence_order.data<std::int32_t>();
-  parallel_for(setup_.threads, layout.max_sequences() * heads, [&](std::int64_t task, int thread) {
-    const auto sequence = order[task / heads];
-    const auto first = offsets[sequence], length = offsets[sequence + 1] - first;
-    if (length > 0) body(static_cast<int>(task % heads), std::int64_t{first}, std::int64_t{length}, thread);
-  });
-}
+// [length, head_width] pieces of packed tensors that belong to one head of one sequence.
+struct HeadPlace {
+  std::int64_t index, first, length, width, head_width;
 
-// Copies [length, head_width] at `begin` of a tensor with `columns` columns into or out of a dense float32 image.
-struct HeadImage {
-  std::int64_t begin, columns, length, head_width;
-  void read(ConstTensorView view, const Kernels& kernels, float* image) const {
+  std::int64_t out_begin() const { return first * width + index * head_width; }
+  std::int64_t part_begin(std::int64_t part) const { return first * 3 * width + part * width + index * head_width; }
+  std::int64_t elements() const { return length * head_width; }
+
+  // Copy the piece at `begin` of a tensor with `columns` columns into or out of a dense float32 image.
+  void read(ConstTensorView view, std::int64_t begin, std::int64_t columns, const Kernels& kernels,
+            float* image) const {
     const auto* from = static_cast<const std::uint16_t*>(view.raw());
     for (std::int64_t r = 0; r < length; ++r)
       kernels.widen(from + begin + r * columns, image + r * head_width, head_width);
   }
-  void write(TensorView view, const Kernels& kernels, const float* image) const {
+  void write(TensorView view, std::int64_t begin, std::int64_t columns, const Kernels& kernels,
+             const float* image) const {
     auto* to = static_cast<std::uint16_t*>(view.raw());
     for (std::int64_t r = 0; r < length; ++r)
       kernels.narrow(image + r * head_width, to + begin + r * columns, head_width);
   }
 };
 
-void CpuAttentionOps::launch(const AttentionForward& op) {
+template <class Op, class Body>
+void CpuAttentionOps::for_each_head(const Op& op, bool backward, void* scratch, Body&& body) const {
   const auto rows = op.out.shape()[0], width = op.out.shape()[1], head_width = width / op.heads;
-  const auto floats = thread_floats(op.qkv, op.layout, op.heads, false);
-  auto* scratch = static_cast<float*>(context().scratch_for("AttentionForward", scratch_bytes(op)));
+  const auto floats = thread_floats(op.qkv, op.layout, op.heads, backward);
+  const auto images_begin = setup_.kernels.attention_scratch(op.layout.max_length, head_width, backward);
+  const bool in_place = op.qkv.dtype() == DType::float32;
+  const auto* offsets = op.layout.offsets.template data<std::int32_t>();
+  const auto* order = op.layout.sequence_order.template data<std::int32_t>();
+  const auto* position = op.layout.row_position.template data<std::int32_t>();
+  parallel_for(setup_.threads, op.layout.max_sequences() * op.heads, [&](std::int64_t task, int thread) {
+    const auto sequence = order[task / op.heads];
+    const HeadPlace place{.index = task % op.heads,
+                          .first = offsets[sequence],
+                          .length = offsets[sequence + 1] - offsets[sequence],
+                          .width = width,
+                          .head_width = head_width};
+    if (place.length == 0) return;
+    auto* memory = static_cast<float*>(scratch) + thread * floats;
+    AttentionHead head{.qkv_stride = in_place ? 3 * width : head_width,
+                       .out_stride = in_place ? width : head_width,
+                       .length = place.length,
+                       .head_width = head_width,
+                       .cosine = rotary_table_.cosine(),
+                       .sine = rotary_table_.sine(),
+                       .position = position + place.first,
+                       .scratch = memory};
+    // The statistics are written forward and read backward, where the op's view is constant.
+    if (op.log_sum_exp.present())
+      head.log_sum_exp = const_cast<float*>(op.log_sum_exp.template data<float>()) + place.index * rows + place.first;
+    float* images = memory + images_begin;
+    if (in_place) {
+      head.q = op.qkv.template data<float>() + place.part_begin(0);
+      head.k = head.q + width;
+      head.v = head.q + 2 * width;
+    } else {
+      for (std::int64_t part = 0; part < 3; ++part)
+        place.read(op.qkv, place.part_begin(part), 3 * width, setup_.kernels, images + part * place.elements());
+      head.q = images;
+      head.k = images + place.elements();
+      head.v = images + 2 * place.elements();
+    }
+    body(place, head, images);
+  });
+}
+
+void CpuAttentionOps::launch(const AttentionForward& op) {
+  const auto rows = op.out.shape()[0];
+  auto* scratch = context().scratch_for("AttentionForward", scratch_bytes(op));
   prepare(op.qkv, op.layout, op.heads, op.rotary);
   zero_dead_rows(op.layout, op.out);
   const auto& kernels = setup_.kernels;
-  for_each_head(op.layout, op.heads, [&](int index, std::int64_t first, std::int64_t length, int thread) {
-    AttentionHead head{
-        .qkv_stride = 3 * width,
-        .out_stride = width,
-        .length = length,
-        .head_width = head_width,
-        .cosine = rotary_table_.cosine(),
-        .sine = rotary_table_.sine(),
-        .position = op.layout.row_position.data<std::int32_t>() + first,
-        .log_sum_exp = op.log_sum_exp.present() ? op.log_sum_exp.data<float>() + index * rows + first : nullptr,
-        .scratch = scratch + thread * floats};
-    const auto qkv_begin = first * 3 * width + index * head_width, out_begin = first * width + index * head_width;
-    if (op.qkv.dtype() == DType::float32) {
-      head.q = op.qkv.data<float>() + qkv_begin;
-      head.k = head.q + width;
-      head.v = head.q + 2 * width;
-      head.out = op.out.data<float>() + out_begin;
-      kernels.attention_forward(head);
-      return;
-    }
-    float* image = head.scratch + kernels.attention_scratch(op.layout.max_length, head_width, false);
-    const auto size = length * head_width;
-    for (std::int64_t part = 0; part < 3; ++part)
-      HeadImage{qkv_begin + part * width, 3 * width, length, head_width}.read(op.qkv, kernels, image + part * size);
-    head.qkv_stride = head.out_stride = head_width;
-    head.q = image;
-    head.k = image + size;
-    head.v = image + 2 * size;
-    head.out = image + 3 * size;
+  for_each_head(op, false, scratch, [&](const HeadPlace& place, AttentionHead& head, float* images) {
+    const bool in_place = op.qkv.dtype() == DType::float32;
+    head.out = in_place ? op.out.data<float>() + place.out_begin() : images + 3 * place.elements();
     kernels.attention_forward(head);
-    HeadImage{out_begin, width, length, head_width}.write(op.out, kernels, head.out);
+    if (!in_place) place.write(op.out, place.out_begin(), place.width, kernels, head.out);
   });
   if (op.log_sum_exp.present()) {
     const auto used = op.layout.offsets.data<std::int32_t>()[op.layout.max_sequences()];
@@ -170,56 +187,31 @@ void CpuAttentionOps::launch(const AttentionForward& op) {
 }
 
 void CpuAttentionOps::launch(const AttentionBackward& op) {
-  const auto rows = op.out.shape()[0], width = op.out.shape()[1], head_width = width / op.heads;
-  const auto floats = thread_floats(op.qkv, op.layout, op.heads, true);
-  auto* scratch = static_cast<float*>(context().scratch_for("AttentionBackward", scratch_bytes(op)));
+  auto* scratch = context().scratch_for("AttentionBackward", scratch_bytes(op));
   prepare(op.qkv, op.layout, op.heads, op.rotary);
   zero_dead_rows(op.layout, op.grad_qkv);
   const auto& kernels = setup_.kernels;
-  for_each_head(op.layout, op.heads, [&](int index, std::int64_t first, std::int64_t length, int thread) {
-    AttentionHead head{.qkv_stride = 3 * width,
-                       .out_stride = width,
-                       .length = length,
-                       .head_width = head_width,
-                       .cosine = rotary_table_.cosine(),
-                       .sine = rotary_table_.sine(),
-                       .position = op.layout.row_position.data<std::int32_t>() + first,
-                       .log_sum_exp = const_cast<float*>(op.log_sum_exp.data<float>()) + index * rows + first,
-                       .scratch = scratch + thread * floats};
-    const auto qkv_begin = first * 3 * width + index * head_width, out_begin = first * width + index * head_width;
+  for_each_head(op, true, scratch, [&](const HeadPlace& place, AttentionHead& head, float* images) {
+    const auto size = place.elements();
     if (op.qkv.dtype() == DType::float32) {
-      head.q = op.qkv.data<float>() + qkv_begin;
-      head.k = head.q + width;
-      head.v = head.q + 2 * width;
-      head.out_read = op.out.data<float>() + out_begin;
-      head.grad_out = op.grad_out.data<float>() + out_begin;
-      head.grad_q = op.grad_qkv.data<float>() + qkv_begin;
-      head.grad_k = head.grad_q + width;
-      head.grad_v = head.grad_q + 2 * width;
+      head.out_read = op.out.data<float>() + place.out_begin();
+      head.grad_out = op.grad_out.data<float>() + place.out_begin();
+      head.grad_q = op.grad_qkv.data<float>() + place.part_begin(0);
+      head.grad_k = head.grad_q + place.width;
+      head.grad_v = head.grad_q + 2 * place.width;
       kernels.attention_backward(head);
       return;
     }
-    float* image = head.scratch + kernels.attention_scratch(op.layout.max_length, head_width, true);
-    const auto size = length * head_width;
-    const HeadImage out_image{out_begin, width, length, head_width};
-    const auto part_image = [&](std::int64_t part) {
-      return HeadImage{qkv_begin + part * width, 3 * width, length, head_width};
-    };
-    for (std::int64_t part = 0; part < 3; ++part) part_image(part).read(op.qkv, kernels, image + part * size);
-    out_image.read(op.out, kernels, image + 3 * size);
-    out_image.read(op.grad_out, kernels, image + 4 * size);
-    head.qkv_stride = head.out_stride = head_width;
-    head.q = image;
-    head.k = image + size;
-    head.v = image + 2 * size;
-    head.out_read = image + 3 * size;
-    head.grad_out = image + 4 * size;
-    head.grad_q = image + 5 * size;
-    head.grad_k = image + 6 * size;
-    head.grad_v = image + 7 * size;
+    place.read(op.out, place.out_begin(), place.width, kernels, images + 3 * size);
+    place.read(op.grad_out, place.out_begin(), place.width, kernels, images + 4 * size);
+    head.out_read = images + 3 * size;
+    head.grad_out = images + 4 * size;
+    head.grad_q = images + 5 * size;
+    head.grad_k = images + 6 * size;
+    head.grad_v = images + 7 * size;
     kernels.attention_backward(head);
     for (std::int64_t part = 0; part < 3; ++part)
-      part_image(part).write(op.grad_qkv, kernels, image + (5 + part) * size);
+      place.write(op.grad_qkv, place.part_begin(part), 3 * place.width, kernels, images + (5 + part) * size);
   });
 }
 

@@ -110,6 +110,10 @@ class ScratchCursor {
   std::byte* next_;
 };
 
+constexpr std::size_t whole_lines(std::size_t bytes) {
+  return ScratchCursor::bytes_of<std::byte>(static_cast<std::int64_t>(bytes));
+}
+
 // Reads pieces of an activation tensor as float32, through `buffer` when it is bfloat16. An absent tensor reads null.
 class Reader {
  public:

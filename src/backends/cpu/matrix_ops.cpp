@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cpu_internal.h"
 #include "products_internal.h"
+#include "weight_gradient_internal.h"
 
 namespace lsd::backends::cpu {
 namespace {
@@ -9,27 +10,11 @@ GeluKind kind_of(Gelu gelu) {
   return gelu == Gelu::erf ? GeluKind::erf : GeluKind::tanh;
 }
 
-std::size_t line(std::size_t bytes) {
-  return ScratchCursor::bytes_of<std::byte>(static_cast<std::int64_t>(bytes));
-}
-
 // How the rows of a product with fixed weights are cut: blocks of kRows and what is left.
 struct RowCut {
   static constexpr std::int64_t kRows = 256;
   std::int64_t block, tail;
   explicit RowCut(std::int64_t rows) : block(std::min(rows, kRows)), tail(block > 0 ? rows % block : 0) {}
-};
-
-// How a sum over rows is cut: `slices` of slice_rows rows, each making a partial sum out of products over kDepth rows,
-// times blocks of output columns.
-struct SumCut {
-  static constexpr std::int64_t kSlices = 8, kDepth = 512, kColumns = 256;
-  std::int64_t slice_rows, slices, columns, blocks;
-  SumCut(std::int64_t rows, std::int64_t out)
-      : slice_rows(ceil_div(ceil_div(rows, kSlices), kDepth) * kDepth),
-        slices(std::max<std::int64_t>(1, ceil_div(rows, slice_rows))),
-        columns(std::min(out, kColumns)),
-        blocks(ceil_div(out, columns)) {}
 };
 
 class CpuMatrixOps : public MatrixOps {
@@ -46,17 +31,18 @@ class CpuMatrixOps : public MatrixOps {
   Plan plan_rows(ProductShape shape, std::int64_t rows, std::size_t extra_per_thread) const;
   Plan plan(const LinearForward& op) const;
   Plan plan(const LinearBackwardInput& op) const;
-  struct SumPlan;
-  SumPlan plan(const LinearBackwardWeight& op) const;
 
   std::size_t scratch_bytes(const LinearForward& op) const override { return plan(op).bytes(setup_.threads); }
   std::size_t scratch_bytes(const LinearBackwardInput& op) const override { return plan(op).bytes(setup_.threads); }
-  std::size_t scratch_bytes(const LinearBackwardWeight& op) const override;
+  std::size_t scratch_bytes(const LinearBackwardWeight& op) const override {
+    return WeightGradient(setup_, products_, op).scratch_bytes();
+  }
   void launch(const LinearForward& op) override;
   void launch(const LinearBackwardInput& op) override;
-  void launch(const LinearBackwardWeight& op) override;
-  void add_partials(const LinearBackwardWeight& op, const SumPlan& plan, const float* weights,
-                    const float* biases) const;
+  void launch(const LinearBackwardWeight& op) override {
+    const WeightGradient made(setup_, products_, op);
+    if (op.x.shape()[0] > 0) made.run(context().scratch_for("LinearBackwardWeight", made.scratch_bytes()));
+  }
 
   Setup setup_;
   mutable Products products_;  // planning (const) already makes the products
@@ -71,9 +57,9 @@ CpuMatrixOps::Plan CpuMatrixOps::plan_rows(ProductShape shape, std::int64_t rows
   const auto needs = products_.needs(plan.block);
   plan.tail.m = cut.tail;
   const auto tail_bytes = cut.tail > 0 ? products_.needs(plan.tail).scratch_bytes : 0;
-  plan.packed_bytes = line(needs.packed_bytes);
-  plan.product_bytes = line(std::max(needs.scratch_bytes, tail_bytes));
-  plan.thread_bytes = plan.product_bytes + line(extra_per_thread);
+  plan.packed_bytes = whole_lines(needs.packed_bytes);
+  plan.product_bytes = whole_lines(std::max(needs.scratch_bytes, tail_bytes));
+  plan.thread_bytes = plan.product_bytes + whole_lines(extra_per_thread);
   return plan;
 }
 
@@ -130,7 +116,7 @@ CpuMatrixOps::Plan CpuMatrixOps::plan(const LinearBackwardInput& op) const {
                     .k = out,
                     .a_stride = out,
                     .b_stride = in},
-                   rows, line(rounded) + product);
+                   rows, whole_lines(rounded) + product);
 }
 
 void CpuMatrixOps::launch(const LinearBackwardInput& op) {
@@ -164,107 +150,6 @@ void CpuMatrixOps::launch(const LinearBackwardInput& op) {
       setup_.kernels.gelu_backward(piece, gelu_input.read(i, count, read), piece, count, kind_of(op.gelu));
       grad_x.finish(i, count, piece);
     }
-  });
-}
-
-struct CpuMatrixOps::SumPlan {
-  SumCut cut;
-  std::size_t partial_bytes, bias_bytes, thread_bytes, product_bytes;
-  bool round_first;
-  std::size_t bytes(int threads) const {
-    return partial_bytes + bias_bytes + thread_bytes * static_cast<std::size_t>(threads);
-  }
-  // partial[columns, in] (+)= grad_y[rows, columns]^T x[rows, in]. A single slice adds to the gradient itself.
-  ProductShape shape(std::int64_t rows, std::int64_t columns, const LinearBackwardWeight& op, bool first) const {
-    const auto in = op.x.shape()[1];
-    return {.a = op.x.dtype(),
-            .c = DType::float32,
-            .m = columns,
-            .n = in,
-            .k = rows,
-            .a_stride = round_first ? columns : op.grad_y.shape()[1],
-            .b_stride = in,
-            .a_transposed = true,
-            .add = !first || cut.slices == 1};
-  }
-};
-
-CpuMatrixOps::SumPlan CpuMatrixOps::plan(const LinearBackwardWeight& op) const {
-  const auto rows = op.x.shape()[0], in = op.x.shape()[1], out = op.grad_y.shape()[1];
-  const SumCut cut(rows, out);
-  SumPlan plan{.cut = cut,
-               .partial_bytes = 0,
-               .bias_bytes = 0,
-               .thread_bytes = 0,
-               .product_bytes = 0,
-               .round_first = op.grad_y.dtype() != op.x.dtype()};
-  if (rows == 0) return plan;
-  for (const auto depth : {std::min(rows, SumCut::kDepth), (rows - 1) % SumCut::kDepth + 1})
-    for (const auto columns : {cut.columns, out - (cut.blocks - 1) * cut.columns})
-      for (const bool first : {true, false})
-        plan.product_bytes =
-            std::max(plan.product_bytes, line(products_.needs(plan.shape(depth, columns, op, first)).scratch_bytes));
-  if (cut.slices > 1) plan.partial_bytes = ScratchCursor::bytes_of<float>(cut.slices * out * in);
-  plan.bias_bytes = ScratchCursor::bytes_of<float>(cut.slices * out);
-  plan.thread_bytes = plan.product_bytes + ScratchCursor::bytes_of<float>(cut.columns);
-  if (plan.round_first) plan.thread_bytes += ScratchCursor::bytes_of<std::uint16_t>(SumCut::kDepth * cut.columns);
-  return plan;
-}
-
-std::size_t CpuMatrixOps::scratch_bytes(const LinearBackwardWeight& op) const {
-  return plan(op).bytes(setup_.threads);
-}
-
-void CpuMatrixOps::launch(const LinearBackwardWeight& op) {
-  const auto rows = op.x.shape()[0], in = op.x.shape()[1], out = op.grad_y.shape()[1];
-  if (rows == 0) return;
-  const auto made = plan(op);
-  const auto& cut = made.cut;
-  auto* memory = static_cast<std::byte*>(context().scratch_for("LinearBackwardWeight", made.bytes(setup_.threads)));
-  auto* partial = made.partial_bytes > 0 ? reinterpret_cast<float*>(memory) : op.grad_weight.data<float>();
-  auto* biases = reinterpret_cast<float*>(memory + made.partial_bytes);
-  const Reader grad_y(op.grad_y, setup_.kernels);
-  parallel_for(setup_.threads, cut.slices * cut.blocks, [&](std::int64_t task, int thread) {
-    const auto slice = task / cut.blocks, column = task % cut.blocks * cut.columns;
-    const auto first = slice * cut.slice_rows, last = std::min(rows, first + cut.slice_rows);
-    const auto columns = std::min(cut.columns, out - column);
-    ScratchCursor cursor(memory + made.partial_bytes + made.bias_bytes +
-                         static_cast<std::size_t>(thread) * made.thread_bytes);
-    auto* scratch = cursor.take<std::byte>(static_cast<std::int64_t>(made.product_bytes));
-    auto* buffer = cursor.take<float>(cut.columns);
-    auto* rounded = made.round_first ? cursor.take<std::uint16_t>(SumCut::kDepth * cut.columns) : nullptr;
-    for (auto begin = first; begin < last; begin += SumCut::kDepth) {
-      const auto end = std::min(last, begin + SumCut::kDepth);
-      const void* a =
-          static_cast<const std::byte*>(op.grad_y.raw()) + (begin * out + column) * size_of(op.grad_y.dtype());
-      if (made.round_first) {
-        for (auto r = begin; r < end; ++r)
-          setup_.kernels.narrow(op.grad_y.data<float>() + r * out + column, rounded + (r - begin) * columns, columns);
-        a = rounded;
-      }
-      products_.multiply(made.shape(end - begin, columns, op, begin == first), a,
-                         static_cast<const std::byte*>(op.x.raw()) + begin * in * size_of(op.x.dtype()), nullptr,
-                         partial + (slice * out + column) * in, scratch);
-    }
-    if (!op.grad_bias.present()) return;
-    float* sums = biases + slice * out + column;
-    std::fill_n(sums, columns, 0.0F);
-    for (auto r = first; r < last; ++r)
-      setup_.kernels.add_scaled(1.0F, grad_y.read(r * out + column, columns, buffer), sums, columns);
-  });
-  add_partials(op, made, partial, biases);
-}
-
-void CpuMatrixOps::add_partials(const LinearBackwardWeight& op, const SumPlan& plan, const float* weights,
-                                const float* biases) const {
-  const auto in = op.x.shape()[1], out = op.grad_y.shape()[1], count = out * in;
-  if (op.grad_bias.present())
-    for (std::int64_t s = 0; s < plan.cut.slices; ++s)
-      setup_.kernels.add_scaled(1.0F, biases + s * out, op.grad_bias.data<float>(), out);
-  if (plan.cut.slices == 1) return;
-  parallel_rows(setup_.threads, count, 4 * kChunk, [&](std::int64_t first, std::int64_t last, int) {
-    for (std::int64_t s = 0; s < plan.cut.slices; ++s)
-      setup_.kernels.add_scaled(1.0F, weights + s * count + first, op.grad_weight.data<float>() + first, last - first);
   });
 }
 

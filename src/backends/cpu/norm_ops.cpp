@@ -42,6 +42,10 @@ class CpuNormOps : public NormOps {
                                         ScratchCursor::bytes_of<float>(kBuffers * width));
   }
 
+  // Every row of either forward norm; set_row(row, r, whether it is the first of a block, [4, width] buffers of its
+  // own) sets gain, bias and gate.
+  template <class Op, class SetRow>
+  void forward(const Op& op, void* scratch, float gain_offset, SetRow&& set_row);
   void launch(const NormForward& op) override;
   void launch(const NormBackward& op) override;
   void launch(const AdaptiveNormForward& op) override;
@@ -50,32 +54,59 @@ class CpuNormOps : public NormOps {
   Setup setup_;
 };
 
-void CpuNormOps::launch(const NormForward& op) {
+template <class Op, class SetRow>
+void CpuNormOps::forward(const Op& op, void* scratch, float gain_offset, SetRow&& set_row) {
   const auto rows = op.x.shape()[0], width = op.x.shape()[1];
-  auto* scratch = context().scratch_for("NormForward", scratch_bytes(op));
   const auto& kernels = setup_.kernels;
-  const Reader x(op.x, kernels), delta(op.delta, kernels), gain(op.gain, kernels), bias(op.bias, kernels);
+  const Reader x(op.x, kernels), delta(op.delta, kernels);
   const Writer sum(op.sum, kernels), y(op.y, kernels);
   parallel_rows(setup_.threads, rows, kRowBlock, [&](std::int64_t first, std::int64_t last, int thread) {
     float* buffer = row_buffer(scratch, width, thread);
-    NormRow row{.gain = gain.read(0, width, buffer),
-                .bias = bias.read(0, width, buffer + width),
-                .gain_offset = 0.0F,
-                .epsilon = op.epsilon,
-                .width = width,
-                .round_sum = sum.rounds()};
+    float* own = buffer + 4 * width;
+    NormRow row{.gain_offset = gain_offset, .epsilon = op.epsilon, .width = width, .round_sum = sum.rounds()};
     for (std::int64_t r = first; r < last; ++r) {
-      row.x = x.read(r * width, width, buffer + 2 * width);
-      row.delta = delta.read(r * width, width, buffer + 3 * width);
-      row.sum = sum.target(r * width, buffer + 4 * width);
-      row.y = y.target(r * width, buffer + 5 * width);
+      set_row(row, r, r == first, own);
+      row.x = x.read(r * width, width, buffer);
+      row.delta = delta.read(r * width, width, buffer + width);
+      row.sum = sum.target(r * width, buffer + 2 * width);
+      row.y = y.target(r * width, buffer + 3 * width);
       kernels.norm(row);
       if (op.delta.present()) sum.finish(r * width, width, row.sum);
       y.finish(r * width, width, row.y);
-      op.mean.data<float>()[r] = row.mean;
-      op.inv_std.data<float>()[r] = row.inv_std;
+      op.mean.template data<float>()[r] = row.mean;
+      op.inv_std.template data<float>()[r] = row.inv_std;
     }
   });
+}
+
+void CpuNormOps::launch(const NormForward& op) {
+  const auto width = op.x.shape()[1];
+  const Reader gain(op.gain, setup_.kernels), bias(op.bias, setup_.kernels);
+  forward(op, context().scratch_for("NormForward", scratch_bytes(op)), 0.0F,
+          [&](NormRow& row, std::int64_t, bool first, float* own) {
+            if (!first) return;
+            row.gain = gain.read(0, width, own);
+            row.bias = bias.read(0, width, own + width);
+          });
+}
+
+void CpuNormOps::launch(const AdaptiveNormForward& op) {
+  const auto width = op.x.shape()[1];
+  const auto& kernels = setup_.kernels;
+  const auto* sequences = op.row_sequence.data<std::int32_t>();
+  const Chunk gate(op.gate_modulation, kernels, width, op.gate_chunk),
+      shift(op.modulation, kernels, width, op.shift_chunk), scale(op.modulation, kernels, width, op.scale_chunk);
+  forward(op, context().scratch_for("AdaptiveNormForward", scratch_bytes(op)), 1.0F,
+          [&](NormRow& row, std::int64_t r, bool first, float* own) {
+            const auto sequence = sequences[r];
+            if (!first && sequence == sequences[r - 1]) return;
+            float* zeros = own + 3 * width;
+            std::fill_n(zeros, width, 0.0F);
+            const bool live = sequence >= 0;
+            row.gate = live ? gate.read(sequence, own) : zeros;
+            row.bias = live ? shift.read(sequence, own + width) : zeros;
+            row.gain = live ? scale.read(sequence, own + 2 * width) : zeros;
+          });
 }
 
 void CpuNormOps::launch(const NormBackward& op) {
@@ -106,41 +137,6 @@ void CpuNormOps::launch(const NormBackward& op) {
     for (std::int64_t b = 0; b < blocks; ++b) {
       kernels.add_scaled(1.0F, partial + b * 2 * width + first, op.grad_gain.data<float>() + first, last - first);
       kernels.add_scaled(1.0F, partial + (b * 2 + 1) * width + first, op.grad_bias.data<float>() + first, last - first);
-    }
-  });
-}
-
-void CpuNormOps::launch(const AdaptiveNormForward& op) {
-  const auto rows = op.x.shape()[0], width = op.x.shape()[1];
-  auto* scratch = context().scratch_for("AdaptiveNormForward", scratch_bytes(op));
-  const auto& kernels = setup_.kernels;
-  const auto* sequences = op.row_sequence.data<std::int32_t>();
-  const Reader x(op.x, kernels), delta(op.delta, kernels);
-  const Writer sum(op.sum, kernels), y(op.y, kernels);
-  const Chunk gate(op.gate_modulation, kernels, width, op.gate_chunk),
-      shift(op.modulation, kernels, width, op.shift_chunk), scale(op.modulation, kernels, width, op.scale_chunk);
-  parallel_rows(setup_.threads, rows, kRowBlock, [&](std::int64_t first, std::int64_t last, int thread) {
-    float* buffer = row_buffer(scratch, width, thread);
-    float* zeros = buffer + 7 * width;
-    std::fill_n(zeros, width, 0.0F);
-    NormRow row{.gain_offset = 1.0F, .epsilon = op.epsilon, .width = width, .round_sum = sum.rounds()};
-    for (std::int64_t r = first; r < last; ++r) {
-      const auto sequence = sequences[r];
-      const bool live = sequence >= 0;
-      if (r == first || sequence != sequences[r - 1]) {
-        row.gate = live ? gate.read(sequence, buffer) : zeros;
-        row.bias = live ? shift.read(sequence, buffer + width) : zeros;
-        row.gain = live ? scale.read(sequence, buffer + 2 * width) : zeros;
-      }
-      row.x = x.read(r * width, width, buffer + 3 * width);
-      row.delta = delta.read(r * width, width, buffer + 4 * width);
-      row.sum = sum.target(r * width, buffer + 5 * width);
-      row.y = y.target(r * width, buffer + 6 * width);
-      kernels.norm(row);
-      if (op.delta.present()) sum.finish(r * width, width, row.sum);
-      y.finish(r * width, width, row.y);
-      op.mean.data<float>()[r] = row.mean;
-      op.inv_std.data<float>()[r] = row.inv_std;
     }
   });
 }

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <vector>
 
+#include "../op_families_internal.h"
 #include "cublaslt_library_internal.h"
 #include "cuda_context_internal.h"
 #include "lsd/backends/cuda_device.h"
@@ -80,21 +81,13 @@ struct DeviceParts {
   Staging staging;
 };
 
-class CudaBackend : public Backend {
+class CudaBackend : public WithFamilies<Backend> {
  public:
   explicit CudaBackend(const BackendOptions& options);
   ~CudaBackend() override;
   std::string_view name() const override { return "cuda"; }
   std::string description() const override { return description_; }
   Device device() const override { return Device::cuda; }
-  MatrixOps& matrix() override { return *matrix_; }
-  NormOps& norm() override { return *norm_; }
-  AttentionOps& attention() override { return *attention_; }
-  PointwiseOps& pointwise() override { return *pointwise_; }
-  RandomOps& random() override { return *random_; }
-  LossOps& loss() override { return *loss_; }
-  ReduceOps& reduce() override { return *reduce_; }
-  OptimizerOps& optimizer() override { return *optimizer_; }
 
   DeviceMemory allocate(std::size_t bytes) override;
   void copy_to_device(TensorView to, const void* from) override;
@@ -111,14 +104,6 @@ class CudaBackend : public Backend {
   std::string description_, bus_id_;
   std::unique_ptr<DeviceParts> parts_;
   std::unique_ptr<Products> products_;
-  std::unique_ptr<MatrixOps> matrix_;
-  std::unique_ptr<NormOps> norm_;
-  std::unique_ptr<AttentionOps> attention_;
-  std::unique_ptr<PointwiseOps> pointwise_;
-  std::unique_ptr<RandomOps> random_;
-  std::unique_ptr<LossOps> loss_;
-  std::unique_ptr<ReduceOps> reduce_;
-  std::unique_ptr<OptimizerOps> optimizer_;
 };
 
 CudaBackend::CudaBackend(const BackendOptions& options) : cuda_{.ops = context_} {
@@ -131,14 +116,7 @@ CudaBackend::CudaBackend(const BackendOptions& options) : cuda_{.ops = context_}
   } else {
     open(options);
   }
-  matrix_ = make_matrix_ops(cuda_);
-  norm_ = make_norm_ops(cuda_);
-  attention_ = make_attention_ops(cuda_);
-  pointwise_ = make_pointwise_ops(cuda_);
-  random_ = make_random_ops(cuda_);
-  loss_ = make_loss_ops(cuda_);
-  reduce_ = make_reduce_ops(cuda_);
-  optimizer_ = make_optimizer_ops(cuda_);
+  make_families(cuda_);
 }
 
 // Work under way may still use what the members own. Errors have been thrown by synchronize() or are of no interest

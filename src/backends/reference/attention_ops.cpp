@@ -141,8 +141,8 @@ class ReferenceAttentionOps : public AttentionOps {
 
 }  // namespace
 
-std::unique_ptr<AttentionOps> make_attention_ops(OpContext& context) {
-  return std::make_unique<ReferenceAttentionOps>(context);
+std::unique_ptr<AttentionOps> make_attention_ops(const Setup& setup) {
+  return std::make_unique<ReferenceAttentionOps>(setup.context);
 }
 
 }  // namespace lsd::backends::reference

@@ -8,13 +8,17 @@
 
 namespace lsd::backends::reference {
 
-std::unique_ptr<MatrixOps> make_matrix_ops(OpContext& context);
-std::unique_ptr<NormOps> make_norm_ops(OpContext& context);
-std::unique_ptr<AttentionOps> make_attention_ops(OpContext& context);
-std::unique_ptr<PointwiseOps> make_pointwise_ops(OpContext& context);
-std::unique_ptr<RandomOps> make_random_ops(OpContext& context);
-std::unique_ptr<LossOps> make_loss_ops(OpContext& context);
-std::unique_ptr<ReduceOps> make_reduce_ops(OpContext& context);
-std::unique_ptr<OptimizerOps> make_optimizer_ops(OpContext& context);
+struct Setup {
+  OpContext& context;
+};
+
+std::unique_ptr<MatrixOps> make_matrix_ops(const Setup& setup);
+std::unique_ptr<NormOps> make_norm_ops(const Setup& setup);
+std::unique_ptr<AttentionOps> make_attention_ops(const Setup& setup);
+std::unique_ptr<PointwiseOps> make_pointwise_ops(const Setup& setup);
+std::unique_ptr<RandomOps> make_random_ops(const Setup& setup);
+std::unique_ptr<LossOps> make_loss_ops(const Setup& setup);
+std::unique_ptr<ReduceOps> make_reduce_ops(const Setup& setup);
+std::unique_ptr<OptimizerOps> make_optimizer_ops(const Setup& setup);
 
 }  // namespace lsd::backends::reference

@@ -81,8 +81,8 @@ class ReferenceLossOps : public LossOps {
 
 }  // namespace
 
-std::unique_ptr<LossOps> make_loss_ops(OpContext& context) {
-  return std::make_unique<ReferenceLossOps>(context);
+std::unique_ptr<LossOps> make_loss_ops(const Setup& setup) {
+  return std::make_unique<ReferenceLossOps>(setup.context);
 }
 
 }  // namespace lsd::backends::reference

@@ -77,8 +77,8 @@ class ReferenceMatrixOps : public MatrixOps {
 
 }  // namespace
 
-std::unique_ptr<MatrixOps> make_matrix_ops(OpContext& context) {
-  return std::make_unique<ReferenceMatrixOps>(context);
+std::unique_ptr<MatrixOps> make_matrix_ops(const Setup& setup) {
+  return std::make_unique<ReferenceMatrixOps>(setup.context);
 }
 
 }  // namespace lsd::backends::reference

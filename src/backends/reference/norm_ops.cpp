@@ -161,8 +161,8 @@ class ReferenceNormOps : public NormOps {
 
 }  // namespace
 
-std::unique_ptr<NormOps> make_norm_ops(OpContext& context) {
-  return std::make_unique<ReferenceNormOps>(context);
+std::unique_ptr<NormOps> make_norm_ops(const Setup& setup) {
+  return std::make_unique<ReferenceNormOps>(setup.context);
 }
 
 }  // namespace lsd::backends::reference

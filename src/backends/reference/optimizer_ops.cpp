@@ -49,8 +49,8 @@ class ReferenceOptimizerOps : public OptimizerOps {
 
 }  // namespace
 
-std::unique_ptr<OptimizerOps> make_optimizer_ops(OpContext& context) {
-  return std::make_unique<ReferenceOptimizerOps>(context);
+std::unique_ptr<OptimizerOps> make_optimizer_ops(const Setup& setup) {
+  return std::make_unique<ReferenceOptimizerOps>(setup.context);
 }
 
 }  // namespace lsd::backends::reference

@@ -108,8 +108,8 @@ class ReferencePointwiseOps : public PointwiseOps {
 
 }  // namespace
 
-std::unique_ptr<PointwiseOps> make_pointwise_ops(OpContext& context) {
-  return std::make_unique<ReferencePointwiseOps>(context);
+std::unique_ptr<PointwiseOps> make_pointwise_ops(const Setup& setup) {
+  return std::make_unique<ReferencePointwiseOps>(setup.context);
 }
 
 }  // namespace lsd::backends::reference

@@ -69,8 +69,8 @@ class ReferenceRandomOps : public RandomOps {
 
 }  // namespace
 
-std::unique_ptr<RandomOps> make_random_ops(OpContext& context) {
-  return std::make_unique<ReferenceRandomOps>(context);
+std::unique_ptr<RandomOps> make_random_ops(const Setup& setup) {
+  return std::make_unique<ReferenceRandomOps>(setup.context);
 }
 
 }  // namespace lsd::backends::reference

@@ -186,8 +186,8 @@ class ReferenceReduceOps : public ReduceOps {
 
 }  // namespace
 
-std::unique_ptr<ReduceOps> make_reduce_ops(OpContext& context) {
-  return std::make_unique<ReferenceReduceOps>(context);
+std::unique_ptr<ReduceOps> make_reduce_ops(const Setup& setup) {
+  return std::make_unique<ReferenceReduceOps>(setup.context);
 }
 
 }  // namespace lsd::backends::reference

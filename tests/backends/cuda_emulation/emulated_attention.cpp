@@ -5,7 +5,7 @@
 namespace lsd::backends::cuda {
 
 std::unique_ptr<AttentionOps> make_attention_ops(CudaContext& context) {
-  return reference::make_attention_ops(context.ops);
+  return reference::make_attention_ops({context.ops});
 }
 
 }  // namespace lsd::backends::cuda
