@@ -83,22 +83,23 @@ void TransformerDenoiser::loss(nn::StepContext& step, const Batch& batch, ConstT
                                ConstTensorView target, TensorView grad) const {
   const ArenaScope scope(step.arena);
   const auto sequences = Shape{batch.layout.max_sequences()};
-  TensorView ones = step.arena.allocate(DType::float32, sequences);
-  step.backend.pointwise().run(Fill{.y = ones, .value = 1.0F});
-  SquaredError error{.prediction = prediction,
-                     .target = target,
-                     .row_mask = batch.residue_mask,
-                     .row_sequence = batch.layout.row_sequence,
-                     .offsets = batch.layout.offsets,
-                     .weight = ones,
-                     .scale = step.scalars.at(StepScalars::loss_scale),
-                     .sequence_loss = sequence_losses_,
-                     .loss_sum = step.metrics.slice(kUnweighted, 1)};
-  step.backend.loss().run(error);
-  if (batch.sequence_weight.present()) error.weight = batch.sequence_weight;
-  error.grad_prediction = grad;
-  error.loss_sum = step.metrics.slice(kWeighted, 1);
-  step.backend.loss().run(error);
+  const TensorView ones = step.arena.allocate(DType::float32, sequences);
+  ConstTensorView weight = batch.sequence_weight;
+  if (!weight.present()) {
+    step.backend.pointwise().run(Fill{.y = ones, .value = 1.0F});
+    weight = ones;
+  }
+  step.backend.loss().run(SquaredError{.prediction = prediction,
+                                       .target = target,
+                                       .row_mask = batch.residue_mask,
+                                       .row_sequence = batch.layout.row_sequence,
+                                       .offsets = batch.layout.offsets,
+                                       .weight = weight,
+                                       .scale = step.scalars.at(StepScalars::loss_scale),
+                                       .grad_prediction = grad,
+                                       .sequence_loss = sequence_losses_,
+                                       .loss_sum = step.metrics.slice(kWeighted, 1),
+                                       .unweighted_sum = step.metrics.slice(kUnweighted, 1)});
 }
 
 void TransformerDenoiser::backward(nn::StepContext& step, const Batch& batch, ConstTensorView z_in,

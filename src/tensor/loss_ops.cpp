@@ -37,6 +37,7 @@ void LossOps::run(const SquaredError& op) {
   checks.optional("grad_prediction", op.grad_prediction, kActivation, {rows, width});
   checks.operand("sequence_loss", op.sequence_loss, kFloat32, {sequences});
   checks.operand("loss_sum", op.loss_sum, kFloat32, {1});
+  checks.operand("unweighted_sum", op.unweighted_sum, kFloat32, {1});
   submit("SquaredError", scratch_bytes(op), [&] { launch(op); });
 }
 

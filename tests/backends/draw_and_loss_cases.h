@@ -71,7 +71,8 @@ inline void add_losses(std::vector<OpCase>& out, const CaseSizes& sizes) {
                                      .weight = o.uniform("weight", {slots}, 0.5, 2.0),
                                      .scale = o.uniform("scale", {1}),
                                      .sequence_loss = o.output("sequence_loss", DType::float32, {slots}),
-                                     .loss_sum = o.updated("loss_sum", DType::float32, {1})};
+                                     .loss_sum = o.updated("loss_sum", DType::float32, {1}),
+                                     .unweighted_sum = o.updated("unweighted_sum", DType::float32, {1})};
                      if (gradient) op.grad_prediction = o.output("grad_prediction", o.activation(), {rows, width});
                      return [&o, op] { o.backend().loss().run(op); };
                    }});

@@ -33,7 +33,7 @@ TEST_F(HandWorked, SquaredErrorCountsMaskedRowsPerSequence) {
   const HostLayout layout({2, 1}, 1);
   std::vector<std::uint8_t> mask{1, 0, 1, 1};
   HostTensor prediction({4, 2}, {1, 3, 9, 9, 2, 2, 5, 5}), target({4, 2}), weight({2}, {2, 10}), scale({1}, {0.5F}),
-      grad({4, 2}), losses({2}), sum({1}, {1});
+      grad({4, 2}), losses({2}), sum({1}, {1}), unweighted({1}, {100});
   backend_->loss().run(SquaredError{.prediction = prediction.view(),
                                     .target = target.view(),
                                     .row_mask = ConstTensorView(mask.data(), DType::uint8, {4}),
@@ -43,9 +43,11 @@ TEST_F(HandWorked, SquaredErrorCountsMaskedRowsPerSequence) {
                                     .scale = scale.view(),
                                     .grad_prediction = grad.view(),
                                     .sequence_loss = losses.view(),
-                                    .loss_sum = sum.view()});
+                                    .loss_sum = sum.view(),
+                                    .unweighted_sum = unweighted.view()});
   expect_values(losses, {5, 4});
   expect_values(sum, {1 + 2 * 5 + 10 * 4});
+  expect_values(unweighted, {100 + 5 + 4});
   expect_values(grad, {1, 3, 0, 0, 10, 10, 0, 0});
 }
 

@@ -30,7 +30,7 @@ TEST_F(Gradients, SquaredError) {
   const HostLayout layout({3, 2}, 1);
   std::vector<std::uint8_t> mask{0, 1, 1, 1, 0, 0};
   HostTensor prediction = random_tensor({6, 4}, 1), target = random_tensor({6, 4}, 2), weight({2}, {0.5F, 2.0F}),
-             scale({1}, {0.5F}), grad({6, 4}), losses({2}), sum({1});
+             scale({1}, {0.5F}), grad({6, 4}), losses({2}), sum({1}), unweighted({1});
   const auto run = [&](TensorView grad_view) {
     sum.data[0] = 0.0F;
     backend_->loss().run(SquaredError{.prediction = prediction.view(),
@@ -42,7 +42,8 @@ TEST_F(Gradients, SquaredError) {
                                       .scale = scale.view(),
                                       .grad_prediction = grad_view,
                                       .sequence_loss = losses.view(),
-                                      .loss_sum = sum.view()});
+                                      .loss_sum = sum.view(),
+                                      .unweighted_sum = unweighted.view()});
     return 0.5 * static_cast<double>(sum.data[0]);
   };
   run(grad.view());

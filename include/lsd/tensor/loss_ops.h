@@ -26,13 +26,14 @@ struct CrossEntropy {
 // e_r = sum_c (prediction - target)^2 over rows with row_mask[r] != 0 (residues only); s = row_sequence[r]
 //   grad_prediction = scale * weight[s] * 2 (prediction - target) / width; 0 on other rows
 //   sequence_loss[s] = mean of e_r / width over the sequence's counted rows (0 when it has none): unweighted
-//   loss_sum += sum_r weight[s] e_r / width.
+//   loss_sum += sum_r weight[s] e_r / width;  unweighted_sum += sum_r e_r / width.
 struct SquaredError {
   ConstTensorView prediction, target;               // [rows, width]
   ConstTensorView row_mask, row_sequence, offsets;  // uint8 [rows], int32 [rows], int32 [max_sequences + 1]
   ConstTensorView weight, scale;                    // float32 [max_sequences], float32 [1]
   TensorView grad_prediction;                       // absent when only evaluating
-  TensorView sequence_loss, loss_sum;               // float32 [max_sequences], float32 [1]
+  TensorView sequence_loss;                         // float32 [max_sequences]
+  TensorView loss_sum, unweighted_sum;              // float32 [1] each, accumulated
 };
 
 class LossOps : public OpFamily {

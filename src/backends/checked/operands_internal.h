@@ -239,6 +239,7 @@ void visit_operands(SquaredError& op, Visitor& v) {
   v.out("grad_prediction", op.grad_prediction);
   v.out("sequence_loss", op.sequence_loss);
   v.out("loss_sum", op.loss_sum);
+  v.out("unweighted_sum", op.unweighted_sum);
 }
 
 template <class Visitor>

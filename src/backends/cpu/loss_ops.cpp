@@ -112,12 +112,16 @@ void CpuLossOps::launch(const SquaredError& op) {
     }
     if (!live) return;
     sum /= static_cast<double>(width);
-    sums[s] = sum * op.weight.data<float>()[s];
+    sums[s] = sum;
     op.sequence_loss.data<float>()[s] = count > 0 ? static_cast<float>(sum / static_cast<double>(count)) : 0.0F;
   });
-  double loss = 0.0;
-  for (std::int64_t s = 0; s < sequences; ++s) loss += sums[s];
+  double loss = 0.0, unweighted = 0.0;
+  for (std::int64_t s = 0; s < sequences; ++s) {
+    loss += sums[s] * op.weight.data<float>()[s];
+    unweighted += sums[s];
+  }
   op.loss_sum.data<float>()[0] += static_cast<float>(loss);
+  op.unweighted_sum.data<float>()[0] += static_cast<float>(unweighted);
 }
 
 }  // namespace

@@ -46,10 +46,10 @@ __global__ void __launch_bounds__(kRowWarps* kWarp)
   if (threadIdx.x == 0) a.row_error[row] = error;
 }
 
-// One warp per sequence: the mean over its counted rows, and their weighted sum for the loss.
+// One warp per sequence: the mean over its counted rows, and their sum for the losses.
 __global__ void sequence_error_kernel(const float* row_error, const std::uint8_t* row_mask, const std::int32_t* offsets,
-                                      const float* weight, std::int64_t sequences, std::int64_t width,
-                                      float* sequence_loss, double* weighted) {
+                                      std::int64_t sequences, std::int64_t width, float* sequence_loss,
+                                      double* sequence_sum) {
   const std::int64_t s = std::int64_t{blockIdx.x} * kRowWarps + threadIdx.y;
   if (s >= sequences) return;
   double sum = 0.0;
@@ -62,37 +62,43 @@ __global__ void sequence_error_kernel(const float* row_error, const std::uint8_t
   count = warp_sum(count);
   if (threadIdx.x != 0) return;
   sequence_loss[s] = count > 0 ? static_cast<float>(sum / static_cast<double>(count)) : 0.0F;
-  weighted[s] = sum * static_cast<double>(weight[s]);
+  sequence_sum[s] = sum;
 }
 
 __global__ void __launch_bounds__(kSumThreads)
-    add_errors_kernel(const double* weighted, std::int64_t sequences, float* loss) {
-  __shared__ double pieces[kWarp];
-  double sum[1] = {0.0};
-  for (std::int64_t s = threadIdx.x; s < sequences; s += kSumThreads) sum[0] += weighted[s];
+    add_errors_kernel(const double* sequence_sum, const float* weight, std::int64_t sequences, float* loss,
+                      float* unweighted) {
+  __shared__ double pieces[2 * kWarp];
+  double sum[2] = {0.0, 0.0};
+  for (std::int64_t s = threadIdx.x; s < sequences; s += kSumThreads) {
+    sum[0] += sequence_sum[s] * static_cast<double>(weight[s]);
+    sum[1] += sequence_sum[s];
+  }
   block_sum(sum, pieces);
-  if (threadIdx.x == 0) loss[0] += static_cast<float>(sum[0]);
+  if (threadIdx.x != 0) return;
+  loss[0] += static_cast<float>(sum[0]);
+  unweighted[0] += static_cast<float>(sum[1]);
 }
 
 unsigned warps_for(std::int64_t rows) {
   return static_cast<unsigned>(ceil_div(rows, kRowWarps));
 }
 
-std::size_t weighted_bytes(const SquaredError& op) {
+std::size_t sum_bytes(const SquaredError& op) {
   return scratch_line(static_cast<std::size_t>(op.weight.elements()) * sizeof(double));
 }
 
 }  // namespace
 
 std::size_t scratch_bytes_of(const SquaredError& op) {
-  return weighted_bytes(op) + static_cast<std::size_t>(op.prediction.shape()[0]) * sizeof(float);
+  return sum_bytes(op) + static_cast<std::size_t>(op.prediction.shape()[0]) * sizeof(float);
 }
 
 void launch_squared_error(const CudaContext& context, const SquaredError& op, void* scratch) {
   const auto rows = op.prediction.shape()[0], width = op.prediction.shape()[1], sequences = op.weight.elements();
   auto* memory = static_cast<std::byte*>(scratch);
-  auto* weighted = reinterpret_cast<double*>(memory);
-  auto* row_error = reinterpret_cast<float*>(memory + weighted_bytes(op));
+  auto* sums = reinterpret_cast<double*>(memory);
+  auto* row_error = reinterpret_cast<float*>(memory + sum_bytes(op));
   const SquaredArguments arguments{.row_mask = op.row_mask.data<std::uint8_t>(),
                                    .row_sequence = op.row_sequence.data<std::int32_t>(),
                                    .weight = op.weight.data<float>(),
@@ -115,10 +121,11 @@ void launch_squared_error(const CudaContext& context, const SquaredError& op, vo
   check_launch("squared error");
   if (sequences == 0) return;
   sequence_error_kernel<<<warps_for(sequences), dim3(kWarp, kRowWarps), 0, context.stream>>>(
-      row_error, op.row_mask.data<std::uint8_t>(), op.offsets.data<std::int32_t>(), op.weight.data<float>(), sequences,
-      width, op.sequence_loss.data<float>(), weighted);
+      row_error, op.row_mask.data<std::uint8_t>(), op.offsets.data<std::int32_t>(), sequences, width,
+      op.sequence_loss.data<float>(), sums);
   check_launch("squared error of sequences");
-  add_errors_kernel<<<1, kSumThreads, 0, context.stream>>>(weighted, sequences, op.loss_sum.data<float>());
+  add_errors_kernel<<<1, kSumThreads, 0, context.stream>>>(sums, op.weight.data<float>(), sequences,
+                                                           op.loss_sum.data<float>(), op.unweighted_sum.data<float>());
   check_launch("sum of squared errors");
 }
 

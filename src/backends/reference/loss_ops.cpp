@@ -69,13 +69,15 @@ class ReferenceLossOps : public LossOps {
       sums[static_cast<std::size_t>(sequence)] += error / static_cast<double>(width);
       counts[static_cast<std::size_t>(sequence)] += 1.0;
     }
-    double loss = 0.0;
+    double loss = 0.0, unweighted = 0.0;
     for (std::int64_t s = 0; s < sequences; ++s) {
       const auto i = static_cast<std::size_t>(s);
       loss += ConstValues(op.weight)[s] * sums[i];
+      unweighted += sums[i];
       Values(op.sequence_loss).set(s, counts[i] > 0.0 ? sums[i] / counts[i] : 0.0);
     }
     Values(op.loss_sum).add(0, loss);
+    Values(op.unweighted_sum).add(0, unweighted);
   }
 };
 
