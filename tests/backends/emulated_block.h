@@ -49,14 +49,15 @@ class EmulatedThread {
   void copy_chunk(BFloat16* to, const BFloat16* from, bool valid) {
     check(reinterpret_cast<std::uintptr_t>(to) % 16 == 0 && reinterpret_cast<std::uintptr_t>(from) % 16 == 0,
           "asynchronous copies are aligned to 16 bytes");
-    copies_.push_back({to, from, valid});
+    copies_.push_back({to, from, 16, valid});
   }
+  void copy_word(float* to, const float* from, bool valid) { copies_.push_back({to, from, sizeof(float), valid}); }
   void wait_copies() {
     for (const auto& copy : copies_) {
       if (copy.valid)
-        std::memcpy(copy.to, copy.from, 16);
+        std::memcpy(copy.to, copy.from, copy.bytes);
       else
-        std::fill_n(copy.to, 8, BFloat16());
+        std::memset(copy.to, 0, copy.bytes);
     }
     copies_.clear();
   }
@@ -77,8 +78,9 @@ class EmulatedThread {
 
  private:
   struct Copy {
-    BFloat16* to;
-    const BFloat16* from;
+    void* to;
+    const void* from;
+    std::size_t bytes;
     bool valid;
   };
   struct Message {  // what a lane shows to its warp

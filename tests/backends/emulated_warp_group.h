@@ -221,6 +221,7 @@ class WarpGroupThread {
     t_.load_matrices<kTransposed>(words, row);
   }
   void copy_chunk(BFloat16* to, const BFloat16* from, bool valid) { t_.copy_chunk(to, from, valid); }
+  void copy_word(float* to, const float* from, bool valid) { t_.copy_word(to, from, valid); }
   void wait_copies() {
     t_.wait_copies();
     self().copies_landed = true;

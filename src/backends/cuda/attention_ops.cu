@@ -76,6 +76,7 @@ class CudaAttentionOps : public AttentionOps {
   template <class T>
   void start(void (*kernel)(const Problem<T>), int threads, int shared_bytes, const Problem<T>& p);
   void run_bfloat16(const AttentionForward& op, void* scratch);
+  void run_bfloat16(const AttentionBackward& op, void* scratch);
   int resident_blocks(const void* kernel, int threads, int shared_bytes);
 
   CudaContext& context_;
@@ -144,23 +145,34 @@ void CudaAttentionOps::launch(const AttentionForward& op) {
   });
 }
 
+void CudaAttentionOps::run_bfloat16(const AttentionBackward& op, void* scratch) {
+  auto p = make_problem<BFloat16>(op, scratch);
+  if (kernel_ != AttentionKernel::mma && wgmma_takes_backward(p)) {
+    const auto keys = wgmma_backward(Owner::keys), queries = wgmma_backward(Owner::queries);
+    p.tile_rows = keys.tile_rows;
+    prepare(p, true);
+    start(keys.kernel, keys.threads, keys.shared_bytes, p);
+    start(queries.kernel, queries.threads, queries.shared_bytes, p);
+    return;
+  }
+  prepare(p, true);
+  visit_head_width(p.head_width, [&](auto width) {
+    using Keys = BackwardShape<width.value, Owner::keys>;
+    using Queries = BackwardShape<width.value, Owner::queries>;
+    start<Keys>(backward_kernel<Keys>, p);
+    start<Queries>(backward_kernel<Queries>, p);
+  });
+}
+
 void CudaAttentionOps::launch(const AttentionBackward& op) {
   void* scratch = context_.ops.scratch_for("AttentionBackward", scratch_bytes(op));
-  visit_head_width(op.out.shape()[1] / op.heads, [&](auto width) {
-    if (op.qkv.dtype() == DType::bfloat16) {
-      using Keys = BackwardShape<width.value, Owner::keys>;
-      using Queries = BackwardShape<width.value, Owner::queries>;
-      const auto p = make_problem<BFloat16>(op, scratch);
-      prepare(p, true);
-      start<Keys>(backward_kernel<Keys>, p);
-      start<Queries>(backward_kernel<Queries>, p);
-    } else {
-      using Shape = PlainShape<width.value>;
-      const auto p = make_problem<float>(op, scratch);
-      prepare(p, true);
-      start<Shape>(plain_backward_kernel<Shape, Owner::keys>, p);
-      start<Shape>(plain_backward_kernel<Shape, Owner::queries>, p);
-    }
+  if (op.qkv.dtype() == DType::bfloat16) return run_bfloat16(op, scratch);
+  const auto p = make_problem<float>(op, scratch);
+  prepare(p, true);
+  visit_head_width(p.head_width, [&](auto width) {
+    using Shape = PlainShape<width.value>;
+    start<Shape>(plain_backward_kernel<Shape, Owner::keys>, p);
+    start<Shape>(plain_backward_kernel<Shape, Owner::queries>, p);
   });
 }
 

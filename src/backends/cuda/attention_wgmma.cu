@@ -17,12 +17,31 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksAtOnce)
 #endif
 }
 
+template <class Shape>
+__global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksAtOnce)
+    wgmma_backward_kernel(const __grid_constant__ Problem<BFloat16> p) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  WgmmaThread t;
+  wgmma_backward_body<Shape>(t, p);
+#endif
+}
+
+template <class Shape>
+WgmmaKernel backward_kernel() {
+  return {wgmma_backward_kernel<Shape>, Shape::kThreads, Shape::kSharedBytes, Shape::kRows};
+}
+
 }  // namespace
 
 WgmmaKernel wgmma_forward(std::int64_t head_width, AttentionKernel kernel) {
   return visit_wgmma_forward(head_width, kernel, []<class Shape>(ShapeTag<Shape>) {
     return WgmmaKernel{wgmma_forward_kernel<Shape>, Shape::kThreads, Shape::kSharedBytes, Shape::kRows};
   });
+}
+
+WgmmaKernel wgmma_backward(Owner owner) {
+  return owner == Owner::keys ? backward_kernel<WgmmaBackwardShape<Owner::keys>>()
+                              : backward_kernel<WgmmaBackwardShape<Owner::queries>>();
 }
 
 }  // namespace lsd::backends::cuda

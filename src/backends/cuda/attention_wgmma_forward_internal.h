@@ -51,18 +51,17 @@ struct WgmmaForwardState {
 template <class Shape, class Thread>
 constexpr void load_wgmma_keys(Thread& t, const WgmmaForwardMemory<Shape>& memory, int stage, int first,
                                const Problem<BFloat16>& p, const Task<BFloat16>& task) {
-  const int valid = task.tile.length - first;
-  load_swizzled<Shape::kKeys, Shape::kWidth, Shape::kThreads>(t, memory.keys(stage), task.k.from_row(first), valid, p);
-  load_swizzled<Shape::kKeys, Shape::kWidth, Shape::kThreads>(t, memory.values(stage), task.v.from_row(first), valid,
-                                                              p);
+  const int length = task.tile.length;
+  load_swizzled<Shape::kKeys, Shape::kWidth, Shape::kThreads>(t, memory.keys(stage), task.k, first, length, p);
+  load_swizzled<Shape::kKeys, Shape::kWidth, Shape::kThreads>(t, memory.values(stage), task.v, first, length, p);
 }
 
 // The queries and the first keys of a task.
 template <class Shape, class Thread>
 constexpr void load_wgmma_task(Thread& t, const WgmmaForwardMemory<Shape>& memory, int turn, int stage,
                                const Problem<BFloat16>& p, const Task<BFloat16>& task) {
-  load_swizzled<Shape::kRows, Shape::kWidth, Shape::kThreads>(
-      t, memory.query_tile(turn), task.q.from_row(task.tile.start), task.tile.length - task.tile.start, p);
+  load_swizzled<Shape::kRows, Shape::kWidth, Shape::kThreads>(t, memory.query_tile(turn), task.q, task.tile.start,
+                                                              task.tile.length, p);
   load_wgmma_keys(t, memory, stage, 0, p, task);
 }
 
@@ -135,13 +134,21 @@ constexpr void find_weights(Thread& t, WgmmaForwardState<Shape>& state, float (&
   }
 }
 
+// Waits for the sums and brings them to the new largest scores. Both branches wait, each by itself: a wait ahead of the
+// branch the compiler would move up, to before the powers are taken that are to overlap with the products.
 template <class Shape, class Thread>
-constexpr void bring_to_largest(Thread& t, WgmmaForwardState<Shape>& state, const float (&worth)[2]) {
-  if (!t.any(worth[0] != 1.0F || worth[1] != 1.0F)) return;
+constexpr void finish_sums(Thread& t, WgmmaForwardState<Shape>& state, const float (&worth)[2]) {
+  if (t.any(worth[0] != 1.0F || worth[1] != 1.0F)) {
+    t.template wait_products<0>();
+    t.hold(state.sums);
 #pragma unroll
-  for (int n = 0; n < Shape::kWidth / 8; ++n)
+    for (int n = 0; n < Shape::kWidth / 8; ++n)
 #pragma unroll
-    for (int e = 0; e < 4; ++e) state.sums[n][e] *= worth[e / 2];
+      for (int e = 0; e < 4; ++e) state.sums[n][e] *= worth[e / 2];
+  } else {
+    t.template wait_products<0>();
+    t.hold(state.sums);
+  }
 }
 
 template <class Shape, class Thread>
@@ -155,13 +162,6 @@ constexpr void store_wgmma_queries(Thread& t, const WgmmaForwardState<Shape>& st
     const int row = task.tile.start + 16 * t.warp() + t.lane() / 4 + 8 * half;
     if (row < task.tile.length) store_query<Shape>(t, state.sums, half, state.largest[half], total, row, p, task);
   }
-}
-
-template <class Thread>
-constexpr void begin_tile(Thread& t) {
-  t.wait_copies();
-  t.fence_copies();
-  t.sync();  // this tile is there, and nobody reads the one before the last any more
 }
 
 template <class Shape, class Thread>
@@ -214,9 +214,7 @@ constexpr void wgmma_forward_body(Thread& t, const Problem<BFloat16>& p) {
         t.template wait_products<1>();
         t.hold(state.scores);
         find_weights(t, state, worth, length - first, scale);
-        t.template wait_products<0>();
-        t.hold(state.sums);
-        bring_to_largest(t, state, worth);
+        finish_sums(t, state, worth);
         pack_fragments(t, state.weights, state.scores);
         used = now;
       }

@@ -13,5 +13,6 @@ struct WgmmaKernel {
 };
 
 WgmmaKernel wgmma_forward(std::int64_t head_width, attention::AttentionKernel kernel);
+WgmmaKernel wgmma_backward(attention::Owner owner);
 
 }  // namespace lsd::backends::cuda

@@ -3,6 +3,7 @@
 // Which problems the warp-group kernels take, and in which shape. Host code without CUDA.
 
 #include "attention_setup_internal.h"
+#include "attention_wgmma_backward_internal.h"
 #include "attention_wgmma_forward_internal.h"
 
 namespace lsd::backends::cuda::attention {
@@ -35,6 +36,14 @@ struct ShapeTag {};
 inline bool wgmma_takes_forward(const Problem<BFloat16>& p) {
   return p.wide && p.head_width > 32;
 }
+
+// Pairs that turn are in one lane's registers only if heads fill the tile.
+inline bool wgmma_takes_backward(const Problem<BFloat16>& p) {
+  return p.wide && p.head_width == 64;
+}
+static_assert(WgmmaBackwardShape<Owner::keys>::kRows == WgmmaBackwardShape<Owner::queries>::kRows &&
+                  WgmmaBackwardShape<Owner::keys>::kRows >= BackwardShape<64, Owner::keys>::kRows,
+              "one list of tiles serves both, and fits where the scratch plan put it");
 
 // Calls body(ShapeTag<Shape>{}). The scratch plan counts on tiles that are no smaller than the other kernel's.
 template <class Body>

@@ -24,6 +24,12 @@ class WgmmaThread : public DeviceThread {
   __host__ __device__ std::uint32_t shared_address(const void* pointer) const {
     return static_cast<std::uint32_t>(__cvta_generic_to_shared(pointer));
   }
+  // Four bytes on their way to shared memory; zero where not `valid`.
+  __host__ __device__ void copy_word(float* to, const float* from, bool valid) const {
+    const int bytes = valid ? 4 : 0;
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(shared_address(to)), "l"(from), "r"(bytes)
+                 : "memory");
+  }
   __host__ __device__ void fence_copies() const {
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
   }
@@ -60,6 +66,7 @@ class WgmmaThread : public DeviceThread {
   __host__ __device__ std::uint32_t shared_address(const void*) const {
     return 0;
   }
+  __host__ __device__ void copy_word(float*, const float*, bool) const {}
   __host__ __device__ void fence_copies() const {}
   __host__ __device__ void fence_registers() const {}
   __host__ __device__ void commit_products() const {}

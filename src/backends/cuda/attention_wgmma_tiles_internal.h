@@ -25,23 +25,32 @@ constexpr unsigned char* aligned_shared(Thread& t) {
   return t.shared() + (kAtomBytes - t.shared_address(t.shared()) % kAtomBytes) % kAtomBytes;
 }
 
-// The first min(valid_rows, Rows) rows and head_width columns; the rest of the tile is zero. Asynchronous.
+// Rows row0 .. row0 + Rows - 1 of a sequence of `length` rows and their head_width columns; the rest of the tile is
+// zero. Asynchronous.
 template <int Rows, int Width, int Threads, class Thread>
-constexpr void load_swizzled(Thread& t, unsigned char* tile, HeadRows<const BFloat16> from, int valid_rows,
+constexpr void load_swizzled(Thread& t, unsigned char* tile, HeadRows<const BFloat16> from, int row0, int length,
                              const Problem<BFloat16>& p) {
   constexpr int kChunks = Width / 8, kStep = Threads / kChunks;
   static_assert(Threads % kChunks == 0 && kStep % 8 == 0, "a thread's rows have the same place within the swizzle");
   const int first = t.index() / kChunks, chunk = t.index() % kChunks;
   unsigned char* to = tile + chunk / 8 * (Rows * kRowBytes) + first * kRowBytes + (chunk % 8 ^ first % 8) * 16;
-  const BFloat16* source = from.data + first * from.stride + chunk * 8;
-  const bool column_there = chunk * 8 < p.head_width;
+  const auto stride = static_cast<std::int32_t>(from.stride);  // products of two 32-bit numbers are one instruction
+  const BFloat16* source = from.data + std::int64_t{row0 + first} * stride + chunk * 8;
+  const int left = chunk * 8 < p.head_width ? length - row0 - first : 0;  // rows from the thread's first on
 #pragma unroll
   for (int row = 0; row < Rows; row += kStep) {
     if (Rows % kStep != 0 && row + first >= Rows) break;
-    const bool valid = column_there && row + first < valid_rows;
-    t.copy_chunk(reinterpret_cast<BFloat16*>(to + row * kRowBytes), valid ? source + row * from.stride : from.data,
-                 valid);
+    const bool valid = row < left;
+    t.copy_chunk(reinterpret_cast<BFloat16*>(to + row * kRowBytes),
+                 valid ? source + std::int64_t{row} * stride : from.data, valid);
   }
+}
+
+template <class Thread>
+constexpr void begin_tile(Thread& t) {
+  t.wait_copies();
+  t.fence_copies();
+  t.sync();  // this tile is there, and nobody reads the one before the last any more
 }
 
 // Bits 0-13 address, 16-29 leading and 32-45 stride byte offset, each over 16; bits 62-63: 128-byte swizzle.
