@@ -17,17 +17,6 @@ std::vector<std::int64_t> dims_of(const Shape& shape) {
   return dims;
 }
 
-void to_host(Backend& backend, ConstTensorView block, std::vector<float>& values) {
-  values.resize(static_cast<std::size_t>(block.elements()));
-  backend.copy_to_host(values.data(), block);
-}
-
-void to_device(Backend& backend, TensorView block, const std::vector<float>& values) {
-  check(static_cast<std::int64_t>(values.size()) == block.elements(), "a block keeps its size");
-  backend.copy_to_device(block, values.data());
-  backend.synchronize();
-}
-
 // Views of one host block, parameter by parameter.
 void append_arrays(std::vector<io::NamedArray>& arrays, const nn::ParameterStore& store, std::span<const float> block,
                    const std::string& prefix) {
@@ -131,14 +120,13 @@ void restore_state(const io::Checkpoint& checkpoint, Trainer& trainer) {
 
 void take_snapshot(Trainer& trainer, const RunIdentity& identity, Snapshot& snapshot) {
   const auto extra = extra_json(trainer);
-  if (!trainer.world().ranks.is_root()) return;
-  auto& backend = trainer.world().backend;
+  auto& ranks = trainer.world().ranks;
   const auto& optimizer = trainer.optimizer();
-  to_host(backend, optimizer.masters(), snapshot.masters);
-  if (optimizer.ema().present()) to_host(backend, optimizer.ema(), snapshot.ema);
-  to_host(backend, optimizer.first_moments(), snapshot.first_moments);
-  to_host(backend, optimizer.second_moments(), snapshot.second_moments);
-  backend.synchronize();
+  optimizer.gather(ranks, optimizer.masters(), snapshot.masters);
+  if (optimizer.ema().present()) optimizer.gather(ranks, optimizer.ema(), snapshot.ema);
+  optimizer.gather(ranks, optimizer.first_moments(), snapshot.first_moments);
+  optimizer.gather(ranks, optimizer.second_moments(), snapshot.second_moments);
+  if (!ranks.is_root()) return;
   snapshot.state = {.step = trainer.state().step,
                     .next_visit = trainer.state().end_visit,
                     .skipped_visits = trainer.state().skipped_visits,
@@ -169,14 +157,13 @@ void restore_checkpoint(const io::Checkpoint& checkpoint, Trainer& trainer, cons
       throw UserError("checkpoint " + checkpoint.path.string() + " was made with another " + what + " (fingerprint " +
                       found->second + ", now " + fingerprint + "); use the same one, or a new run directory");
   }
-  auto& backend = trainer.world().backend;
   auto& optimizer = trainer.optimizer();
   const auto& store = trainer.model().parameters();
-  to_device(backend, optimizer.masters(), read_parameter_block(checkpoint.model(), store));
+  optimizer.load(optimizer.masters(), read_parameter_block(checkpoint.model(), store));
   if (optimizer.ema().present())
-    to_device(backend, optimizer.ema(), read_parameter_block(checkpoint.file(kEmaFile), store));
-  to_device(backend, optimizer.first_moments(), read_parameter_block(checkpoint.optimizer(), store, "first_moment."));
-  to_device(backend, optimizer.second_moments(), read_parameter_block(checkpoint.optimizer(), store, "second_moment."));
+    optimizer.load(optimizer.ema(), read_parameter_block(checkpoint.file(kEmaFile), store));
+  optimizer.load(optimizer.first_moments(), read_parameter_block(checkpoint.optimizer(), store, "first_moment."));
+  optimizer.load(optimizer.second_moments(), read_parameter_block(checkpoint.optimizer(), store, "second_moment."));
   optimizer.load_compute_from(optimizer.masters());
   with_context("while reading the state of " + checkpoint.path.string(), [&] {
     try {

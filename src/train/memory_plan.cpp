@@ -32,7 +32,9 @@ MemoryPlan plan_memory(Backend& backend, const BuildModel& build, const PlanRequ
   const PlanningScope planning(backend);
   const auto model = build(backend);
   auto& store = model->parameters();
-  OptimizerState optimizer(backend, store, {.ema = request.ema});
+  // Rank 0 keeps as much as any.
+  const BlockLayout layout(store.elements(), request.ranks, 0, request.bucket_elements);
+  OptimizerState optimizer(backend, store, {.ema = request.ema}, layout, nullptr);
   DeviceBatch batch(backend, request.shape);
   StepScalars scalars(TensorView(nullptr, DType::float32, Shape{StepScalars::kSlots}, backend.device()));
   Arena arena(backend.device());
@@ -48,13 +50,14 @@ MemoryPlan plan_memory(Backend& backend, const BuildModel& build, const PlanRequ
   model->forward_backward(step, batch.views(), one);
   model->evaluate(step, batch.views(), {});
   model->evaluate(step, batch.views(), {.fixed_time = 0.5F});
-  optimizer.add_squared_norm(one);
+  add_squared_norm(backend, store.grad_block(), layout, one);
+  add_squared_norm(backend, store.grad_block(), BlockLayout(store.elements(), 1, 0), one);
   optimizer.step(scalars.all(), one);
   MemoryPlan plan;
   plan.num_parameters = store.count();
   plan.parameter_bytes = static_cast<std::size_t>(store.compute_block().bytes());
   plan.gradient_bytes = static_cast<std::size_t>(store.grad_block().bytes());
-  plan.optimizer_bytes = static_cast<std::size_t>(OptimizerState::bytes(store.elements(), request.ema));
+  plan.optimizer_bytes = static_cast<std::size_t>(OptimizerState::bytes(optimizer.kept_elements(), request.ema));
   plan.batch_bytes = batch.bytes();
   plan.activation_bytes = arena.peak_bytes();
   plan.scratch_bytes = backend.planned_scratch_bytes();

@@ -45,7 +45,11 @@ Trainer::Trainer(World world, models::Model& model, OptimizerState& optimizer, c
       guard_(options_.guard),
       specs_(model.metrics()),
       device_batch_(world.backend, shape),
-      sync_(world.collectives, model.parameters().grad_block(), options_.bucket_elements),
+      sync_(world.collectives, model.parameters().grad_block(),
+            optimizer.sharded() ? optimizer.layout()
+                                : BlockLayout(model.parameters().elements(), world.ranks.size(), world.ranks.rank(),
+                                              options_.bucket_elements),
+            optimizer.sharded() ? SumTo::slices : SumTo::every_rank),
       hooks_(std::make_unique<Hooks>(world_, sync_)),
       small_memory_(world.backend.allocate(static_cast<std::size_t>(StepScalars::kSlots + kMaxMetricSlots + 2) * 4)),
       scalars_(TensorView(small_memory_.data(), DType::float32, Shape{StepScalars::kSlots}, world.backend.device())),
@@ -142,7 +146,13 @@ void Trainer::run_backward(data::StepBatches& batches) {
   for (std::size_t index = 0; index < batches.micro_batches.size(); ++index) run_micro_batch(batches, index);
   busy_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   sync_.finish();
-  optimizer_.add_squared_norm(squared_norm_);
+  find_gradient_norm();
+}
+
+// Each rank adds up its share: the same sums in the same order whether or not the optimizer is sharded.
+void Trainer::find_gradient_norm() {
+  add_squared_norm(world_.backend, model_.parameters().grad_block(), sync_.layout(), squared_norm_);
+  if (world_.ranks.size() > 1) world_.collectives.wait(world_.collectives.all_reduce_sum(squared_norm_));
 }
 
 models::MetricCounts Trainer::counts_of(const data::StepBatches& batches) const {

@@ -80,6 +80,12 @@ RunEstimate estimate_of(const TrainingJob& job, const MemoryPlan& plan, std::int
       .memory_bytes = plan.total_bytes()};
 }
 
+OptimizerState make_optimizer(const TrainingJob& job, nn::ParameterStore& store) {
+  const auto& [ranks, collectives, backend] = job.world;
+  if (!job.compute.shard_optimizer) return {backend, store, adamw_options(job)};
+  return {backend, store, adamw_options(job), BlockLayout(store.elements(), ranks.size(), ranks.rank()), &collectives};
+}
+
 // Every micro-batch, of training and of validation, is progress.
 std::function<void(const data::HostBatch&, bool)> told_of(std::function<void(const data::HostBatch&, bool)> prepare,
                                                           std::shared_ptr<Watchdog> watchdog) {
@@ -133,7 +139,8 @@ MemoryPlan plan_of(TrainingJob& job) {
                            .activation = dtype_from_name(job.compute.activation),
                            .residual = dtype_from_name(job.compute.residual),
                            .recompute = recompute_from_name(job.compute.recompute),
-                           .ema = job.ema});
+                           .ema = job.ema,
+                           .ranks = job.compute.shard_optimizer ? job.world.ranks.size() : 1});
   plan.frozen_bytes = job.frozen_bytes;
   return plan;
 }
@@ -157,7 +164,7 @@ bool run_training(TrainingJob job) {
     auto& backend = job.world.backend;
     backend.reserve_scratch(plan.scratch_bytes);
     const auto model = job.build(backend);
-    OptimizerState optimizer(backend, model->parameters(), adamw_options(job));
+    auto optimizer = make_optimizer(job, model->parameters());
     ImportanceSampler sampler(job.sampling);
     Trainer trainer(job.world, *model, optimizer, shape, trainer_options(job), plan.activation_bytes,
                     job.draws_times ? &sampler : nullptr);

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cstring>
 #include <functional>
 #include <numeric>
@@ -105,6 +106,21 @@ inline void check_tensor_collectives(TensorCollectives& collectives, int self, i
     ASSERT_EQ(slice[i], sum_in_rank_order(size, static_cast<std::size_t>(self) * 1003 + i)) << i;
   collectives.wait(collectives.all_gather(view(slice), view(gathered)));
   EXPECT_EQ(gathered, bucket);
+
+  // In place: the slice is a part of the whole. What is gathered is moved as it is, whatever number its bits are.
+  const auto own = [&](std::vector<float>& whole) { return view(whole).slice(self * 1003, 1003); };
+  collectives.wait(collectives.reduce_scatter_sum(view(values), own(values)));
+  for (std::size_t i = 0; i < 1003; ++i) {
+    const auto at = static_cast<std::size_t>(self) * 1003 + i;
+    ASSERT_EQ(values[at], sum_in_rank_order(size, at)) << at;
+  }
+  const auto bits = [](std::size_t at) { return std::uint32_t{0x7F800001U} + static_cast<std::uint32_t>(at); };
+  for (std::size_t i = 0; i < 1003; ++i) {
+    const auto at = static_cast<std::size_t>(self) * 1003 + i;
+    values[at] = std::bit_cast<float>(bits(at));
+  }
+  collectives.wait(collectives.all_gather(own(values), view(values)));
+  for (std::size_t at = 0; at < elements; ++at) ASSERT_EQ(std::bit_cast<std::uint32_t>(values[at]), bits(at)) << at;
 
   std::vector<float> sent(5, static_cast<float>(self));
   collectives.wait(collectives.broadcast(view(sent), size - 1));

@@ -44,8 +44,8 @@ TEST_P(ThreadCommunicators, StagedSumsOfDeviceTensorsGoThroughHostMemory) {
     FakeBackend backend(Device::cuda);
     const auto collectives = make_staged_collectives(backend, ranks.duplicate());
     check_tensor_collectives(*collectives, ranks.rank(), ranks.size(), backend);
-    EXPECT_EQ(backend.uploads, 5);
-    EXPECT_EQ(backend.downloads, 4 + (ranks.rank() == ranks.size() - 1 ? 1 : 0));
+    EXPECT_EQ(backend.uploads, 7);
+    EXPECT_EQ(backend.downloads, 6 + (ranks.rank() == ranks.size() - 1 ? 1 : 0));
   });
 }
 

@@ -63,6 +63,7 @@ struct TinyRun {
   std::int64_t capacity = 128, micro_batches = 4, records = 40;
   double learning_rate = 5e-3;
   std::int64_t bucket_elements = 1024;
+  bool shard = false;  // the optimizer's state
   std::string moments = "micro_batch";
   double lambda = 1.0;
   std::int64_t max_steps_of_schedule = 1000;
@@ -77,7 +78,9 @@ struct TinyResult {
   std::vector<double> gradient_norms;
   train::TrainerState state;
   std::int64_t buckets = 0, buckets_started_early = 0;
-  std::vector<float> masters;
+  std::vector<float> masters;  // of rank 0
+  std::vector<float> weights;  // that the model computes with
+  std::int64_t kept_elements = 0;
 };
 
 inline train::BuildModel tiny_builder(const TinyRun& run, int rank) {
@@ -114,7 +117,9 @@ inline TinyResult train_tiny_rank(const TinyRun& run, dist::HostCommunicator& ra
   const auto plan = train::plan_memory(*backend, build, {.shape = shape});
   backend->reserve_scratch(plan.scratch_bytes);
   const auto model = build(*backend);
-  train::OptimizerState optimizer(*backend, model->parameters(), {});
+  const train::BlockLayout layout(model->parameters().elements(), ranks.size(), ranks.rank(), run.bucket_elements);
+  auto optimizer = run.shard ? train::OptimizerState(*backend, model->parameters(), {}, layout, collectives.get())
+                             : train::OptimizerState(*backend, model->parameters(), {});
   optimizer.initialise(model->parameters().initial_values(9));
   train::TrainerOptions options;
   options.learning_rate = {.peak = run.learning_rate, .warmup_steps = 2, .total_steps = run.max_steps_of_schedule};
@@ -135,8 +140,10 @@ inline TinyResult train_tiny_rank(const TinyRun& run, dist::HostCommunicator& ra
   result.state = trainer.state();
   result.buckets = trainer.gradient_sync().num_buckets();
   result.buckets_started_early = trainer.gradient_sync().buckets_started_early();
-  const auto masters = optimizer.masters().span<float>();
-  result.masters.assign(masters.begin(), masters.end());
+  optimizer.gather(ranks, optimizer.masters(), result.masters);
+  const auto compute = model->parameters().compute_block().span<float>();
+  result.weights.assign(compute.begin(), compute.end());
+  result.kept_elements = optimizer.kept_elements();
   return result;
 }
 

@@ -29,9 +29,25 @@ TEST(TrainRanks, LossesOverMpiEqualThoseOfOneRank) {
         ASSERT_NEAR(together.metrics[step][i].second, expected, 1e-5 * std::abs(expected) + 1e-9)
             << variant << ' ' << name << " of step " << step + 1;
       }
-    const auto bytes = std::as_bytes(std::span<const float>(together.masters));
+    const auto bytes = std::as_bytes(std::span<const float>(together.weights));
     for (const auto& other : ranks->all_gather(bytes))
       EXPECT_TRUE(std::ranges::equal(other, bytes)) << "weights of ranks stay equal";
+  }
+}
+
+TEST(TrainRanks, AShardedOptimizerGivesTheSameBitsOverMpi) {
+  const auto ranks = dist::make_mpi_communicator();
+  for (const std::string variant : {"nm", "mlm"}) {
+    testing::TinyRun run;
+    run.variant = variant;
+    run.steps = 6;
+    const auto whole = testing::train_tiny_rank(run, *ranks);
+    run.shard = true;
+    const auto sharded = testing::train_tiny_rank(run, *ranks);
+    EXPECT_EQ(sharded.weights, whole.weights);
+    EXPECT_EQ(sharded.masters, whole.masters);
+    EXPECT_EQ(sharded.gradient_norms, whole.gradient_norms);
+    EXPECT_EQ(sharded.metrics, whole.metrics);
   }
 }
 

@@ -78,7 +78,7 @@ TEST_P(TrainerRanks, LossesDoNotDependOnTheNumberOfRanks) {
       }
       EXPECT_EQ(many[0].gradient_norms[step], many[1].gradient_norms[step]) << "ranks decide from the same bits";
     }
-    for (const auto& rank : many) EXPECT_EQ(rank.masters, many[0].masters) << "weights of ranks stay equal";
+    for (const auto& rank : many) EXPECT_EQ(rank.weights, many[0].weights) << "weights of ranks stay equal";
   }
 }
 
@@ -132,8 +132,8 @@ TEST(Trainer, AGradientThatIsNotFiniteOnOneRankSkipsTheStepOnAll) {
     EXPECT_EQ(rank.state.skipped[1].step, 4);
     EXPECT_LT(rank.state.skipped[0].end_visit, rank.state.end_visit) << "the data position goes on";
     EXPECT_EQ(rank.state.skips_in_a_row, 0);
-    EXPECT_EQ(rank.masters, result[0].masters);
-    for (const float weight : rank.masters) ASSERT_TRUE(std::isfinite(weight));
+    EXPECT_EQ(rank.weights, result[0].weights);
+    for (const float weight : rank.weights) ASSERT_TRUE(std::isfinite(weight));
   }
 }
 
@@ -157,7 +157,7 @@ TEST(Trainer, GlobalMomentsEqualThoseOfTheWholeStep) {
   whole.capacity = 2 * shared.capacity;
   const auto two = train_tiny(shared, 2);
   const auto one = train_tiny(whole, 1)[0];
-  EXPECT_EQ(two[0].masters, two[1].masters);
+  EXPECT_EQ(two[0].weights, two[1].weights);
   EXPECT_EQ(two[0].state.end_visit, one.state.end_visit);
   for (std::size_t step = 0; step < one.metrics.size(); ++step) {
     for (const auto* name : {"loss_recon", "loss_norm", "loss"})

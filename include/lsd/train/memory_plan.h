@@ -43,6 +43,8 @@ struct PlanRequest {
   DType activation = DType::float32, residual = DType::float32;
   nn::Recompute recompute = nn::Recompute::none;
   bool ema = false;
+  int ranks = 1;  // that the optimizer's state is sharded over
+  std::int64_t bucket_elements = BlockLayout::kDefaultBucket;
 };
 
 // `build` makes the model with memory taken from the backend (which gives none while planning).

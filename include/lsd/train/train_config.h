@@ -140,6 +140,7 @@ struct ComputeConfig {
   std::string activation = "float32";
   std::string residual = "float32";
   std::string recompute = "none";
+  bool shard_optimizer = false;
 
   static void visit(auto& self, auto&& field) {
     field("activation", self.activation,
@@ -148,6 +149,9 @@ struct ComputeConfig {
     field("recompute", self.recompute,
           {.help = "what backward computes again to save memory: nothing, norm and GELU outputs, or whole blocks",
            .choices = "none|pointwise|block"});
+    field("shard_optimizer", self.shard_optimizer,
+          {.help = "each rank keeps a part of the optimizer's state (ZeRO-1): less memory, the same results; any "
+                   "checkpoint goes on with it or without"});
   }
 };
 

@@ -63,7 +63,8 @@ struct TrainerOptions {
   DType activation = DType::float32, residual = DType::float32;
   nn::Recompute recompute = nn::Recompute::none;
   GuardOptions guard = {};
-  std::int64_t bucket_elements = GradientSync::kDefaultBucket;
+  // Of gradients that are summed over ranks at one time; a sharded optimizer brings its own.
+  std::int64_t bucket_elements = BlockLayout::kDefaultBucket;
   // Maps the schedule's t to the effective time that models read (diffusion).
   std::function<double(double)> effective_time = [](double t) { return t; };
   // Runs before a micro-batch goes to the device, in training and validation (stored latents).
@@ -121,6 +122,7 @@ class Trainer {
   void draw_times(data::HostBatch& batch) const;
   void run_micro_batch(data::StepBatches& batches, std::size_t index);
   void run_backward(data::StepBatches& batches);
+  void find_gradient_norm();
   models::MetricCounts counts_of(const data::StepBatches& batches) const;
   void reduce_and_judge(const models::MetricCounts& counts, double squared_norm, double scale, StepReport& report,
                         const std::function<Votes()>& ask);
