@@ -13,7 +13,7 @@ test_whole() {
 test_time_limit() {
   local id restarts
   borrow_shards limit
-  id=$(LSD_FAULT=$(hold_at 18) submit_training limit --nodes=1 --ntasks-per-node=2 --nodelist=n1 --time=1 --signal=B:USR1@50)
+  id=$(LSD_FAULT=$(hold_at 18) submit_training limit --nodes=1 --ntasks-per-node=2 --nodelist=n1 --time=1 --signal=B:USR1@42)
   wait_until 480 ended_though_held "$id" limit
   restarts=$(field "$id" Restarts)
   check "time limit: done" COMPLETED "$(field "$id" JobState)"
