@@ -9,7 +9,7 @@ slurm/pipeline.sh [--dry-run] [--here] [--from STAGE] FILE   for example configs
 slurm/pipeline.sh --status RUN
 slurm/pipeline.sh --cancel RUN
 
-  --dry-run      print the sbatch commands and submit nothing
+  --dry-run      print the sbatch commands and what is known beforehand of memory, disk and time; submit nothing
   --from STAGE   only this stage (shard, train, dump, diffusion, probe, report, or a full name) and those behind it
   --here         no sbatch: run the stages one after another, in this allocation or on this machine
   --status RUN   table of stages, jobs, progress, time left and last checkpoint
@@ -32,6 +32,10 @@ source "$lib/pipeline_config.sh"
 source "$lib/pipeline_plan.sh"
 # shellcheck source=slurm/lib/pipeline_arrays.sh
 source "$lib/pipeline_arrays.sh"
+# shellcheck source=slurm/lib/probes.sh
+source "$lib/probes.sh"
+# shellcheck source=slurm/lib/pipeline_estimate.sh
+source "$lib/pipeline_estimate.sh"
 # shellcheck source=slurm/lib/pipeline_status.sh
 source "$lib/pipeline_status.sh"
 
@@ -101,6 +105,7 @@ submit_stage() {
     dependency="afterany:$id"
     job_of[$stage]=$id${queued:+:$queued}
   done
+  [[ $dry_run == 0 ]] || print_estimate "$stage"
 }
 
 log_pattern() {
@@ -111,7 +116,8 @@ log_pattern() {
 
 submit_all() {
   local stage state live
-  read_queue
+  # Not knowing what is in the queue, it would submit all that once more.
+  read_queue || [[ $dry_run == 1 ]] || die "Slurm does not answer (squeue): nothing is submitted, try again"
   [[ $dry_run == 1 ]] || mkdir -p "$run_folder/jobs"
   for stage in "${stages[@]}"; do
     ! skipped_by_from "$stage" || continue

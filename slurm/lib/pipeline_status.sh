@@ -6,17 +6,20 @@
 jobs_file() { echo "$run_folder/jobs/jobs.tsv"; }
 
 # Fills in_queue[job id] = "STATE TIME_LEFT" of this user's jobs, and tasks_in_queue[job id] = its array tasks ("N/A" for
-# a job that is no array); both empty without a Slurm that answers.
+# a job that is no array); both empty without Slurm.
+# Fails when Slurm does not answer.
 declare -A in_queue=() tasks_in_queue=()
 read_queue() {
-  local id state left task
+  local id state left task text
   in_queue=() tasks_in_queue=()
   command -v squeue >/dev/null || return 0
+  text=$(squeue -h -r -u "$(id -un)" -o '%F %T %L %K' 2>/dev/null) || return 1
+  [[ -n $text ]] || return 0
   while read -r id state left task; do
     # Of an array, a running member tells more than a pending one.
     [[ ${in_queue[$id]:-} == RUNNING* ]] || in_queue[$id]="$state $left"
     tasks_in_queue[$id]+=" $task"
-  done < <(squeue -h -r -u "$(id -un)" -o '%F %T %L %K' 2>/dev/null || true)
+  done <<<"$text"
 }
 
 # The ids of a stage's jobs that are still in the queue, in slice order.
@@ -81,7 +84,7 @@ dump_tasks_by_state() { # stage
 print_status() {
   local stage ids first state left reason slices
   [[ -d $run_folder/jobs ]] || die "no run $LSD_RUN in $LSD_RUNS"
-  read_queue
+  read_queue || say "Slurm does not answer (squeue): jobs are not shown" >&2
   printf '%-22s %-12s %-20s %-16s %-12s %s\n' stage job state progress 'time left' 'last checkpoint'
   while read -r stage; do
     mapfile -t ids < <(live_jobs "$stage")
@@ -103,7 +106,7 @@ print_status() {
 # Dependents first, so that none starts in between.
 cancel_run() {
   local stage ids=() live
-  read_queue
+  read_queue || die "Slurm does not answer (squeue): try again"
   while read -r stage; do
     mapfile -t live < <(live_jobs "$stage")
     ids=("${live[@]}" "${ids[@]}")

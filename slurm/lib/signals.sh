@@ -33,6 +33,13 @@ run_forwarding() {
     [[ $status == 127 ]] || code=$status
   done
   forwarding_pid=""
-  trap - USR1 TERM INT
+  remember_signals
+  trap - INT
   return "$code"
+}
+
+# While no program runs that could be told: a signal then is known to those who start or requeue something next.
+remember_signals() {
+  trap 'received=USR1' USR1
+  trap 'received=TERM' TERM
 }

@@ -35,6 +35,7 @@ source "$lib/dumps.sh"
 source "$lib/probes.sh"
 
 : "${LSD_SLICE:=1}" "${LSD_SLICES:=1}" "${LSD_REQUEUE:=1}" "${LSD_MAX_IDLE:=3}"
+remember_signals
 job=${SLURM_JOB_ID:-by_hand.$$}
 # The last task of an array has the array's own id: by that, Slurm would requeue all tasks.
 [[ -z ${SLURM_ARRAY_TASK_ID:-} ]] || job=${SLURM_ARRAY_JOB_ID:-$job}_$SLURM_ARRAY_TASK_ID
@@ -63,6 +64,11 @@ attempt_stage() {
   shift 2
   take_lock "$stage"
   check_launcher "$program"
+  if [[ -n $received ]]; then
+    say "signal $received came before $stage was started"
+    release_lock "$stage"
+    return 75
+  fi
   folder=$(stage_folder "$stage")
   idle=$(record_value "$stage" idle)
   mark=$(progress_mark "$stage")
@@ -99,9 +105,9 @@ judge_end() { # stage launcher_code idle old_mark
     stopped) say "$stage stopped at a safe point" ;;
     *)
       if [[ $code == 0 && -z $received ]]; then
-        # srun ends with 0 when Slurm takes the job down after losing a node: then this script does not live to go on.
+        # srun ends with 0 when Slurm takes the job down after losing a node: then this script is told to end as well.
         [[ -z ${SLURM_JOB_ID:-} ]] || sleep 10
-        fail_stage "$stage" "its program ended with code 0 but left no DONE in $folder" || return 1
+        [[ -n $received ]] || fail_stage "$stage" "its program ended with code 0 but left no DONE in $folder" || return 1
       elif [[ -z $received && ! -e $folder/environment.json ]]; then
         fail_stage "$stage" "its program ended with code $code before the run began; the job's log says why" || return 1
       fi
@@ -128,6 +134,7 @@ go_on_later() {
     fi
     say "requeue of job $job"
     if scontrol requeue "$job"; then
+      trap - USR1 TERM
       sleep 120 # Slurm ends this script; an end of its own would count as the job's
     fi
     say "Slurm did not requeue this job; the same command goes on from there"

@@ -153,7 +153,7 @@ bool run_training(TrainingJob job) {
   job.packing.seed = job.content.seed = job.order.seed = static_cast<std::uint32_t>(job.run.seed);
   const auto plan = plan_of(job);
   if (job.run.memory_plan) {
-    job.log.info(plan.text());
+    job.log.info(plan.text() + estimate_of(job, plan, 0).text(expected_tflops()));
     return true;
   }
   const WatchScope scope(*job.watchdog, "start");

@@ -32,6 +32,7 @@ folder=${TMPDIR:-/tmp}
 [[ ${#folder} -le 40 ]] || folder=/tmp # sockets have short names
 PREFIX=$(mktemp -d "$folder/lsd_slurm.XXXXXX") || exit 1
 export PREFIX LSD_BIN
+touch "$PREFIX/run_began"
 
 code=1
 # shellcheck disable=SC2317  # called by the trap
@@ -40,6 +41,7 @@ finish() {
   [[ -z ${suite:-} ]] || kill -TERM "$suite" 2>/dev/null
   [[ $code == 0 ]] || tests/slurm/tell_failure.sh
   timeout -k 5 60 tests/slurm/cluster.sh down
+  [[ $code == 0 ]] || tests/slurm/tell_shortly.sh
   if [[ -n ${KEEP:-} ]]; then echo "kept: $PREFIX"; else rm -rf "$PREFIX"; fi
   exit "$code"
 }

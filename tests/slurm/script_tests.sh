@@ -9,7 +9,8 @@ source tests/slurm/check.sh
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 unset SLURM_JOB_ID SLURM_SUBMIT_DIR "${!LSD_@}"
-export LSD_FASTA=/fasta LSD_TASKS=/tasks
+export LSD_FASTA=$work/fasta LSD_TASKS=/tasks
+printf '%02000d' 0 >"$LSD_FASTA"
 export LSD_RUNS=$work/runs LSD_SITE=tests/slurm/test_site.sh LSD_LAUNCHER=none LSD_BIN=$work/bin FAKE_LOG=$work/calls
 mkdir "$work/bin"
 for program in shard_uniref50 train_autoencoder dump_latents train_diffusion probe report; do
@@ -23,7 +24,7 @@ export PATH=$work/bin:$PATH
 # Called with `< <(...)`: behind a pipe its count would be lost.
 golden() { # name: compares standard input with tests/slurm/golden/NAME, where /RUNS stands for the folder of runs
   local text
-  text=$(sed "s#$LSD_RUNS#/RUNS#g")
+  text=$(sed "s#$LSD_RUNS#/RUNS#g; s#$work#/WORK#g")
   [[ -z ${UPDATE_GOLDEN:-} ]] || printf '%s\n' "$text" >"tests/slurm/golden/$1"
   check "golden $1" "$(cat "tests/slurm/golden/$1")" "$text"
 }
@@ -42,7 +43,7 @@ test_syntax() {
 test_dry_run() {
   golden demo.dry_run < <(slurm/pipeline.sh --dry-run configs/pipelines/demo.cfg)
   golden nm_m.dry_run < <(slurm/pipeline.sh --dry-run configs/pipelines/nm_m.cfg)
-  golden mini_from_diffusion.dry_run < <(slurm/pipeline.sh --dry-run --from diffusion tests/slurm/mini.cfg)
+  golden mini_from_diffusion.dry_run < <(LSD_TFLOPS=100 slurm/pipeline.sh --dry-run --from diffusion tests/slurm/mini.cfg)
   check "a dry run leaves nothing behind" "" "$(ls "$LSD_RUNS" 2>/dev/null)"
 }
 
@@ -141,6 +142,24 @@ test_signals() {
   done
 }
 
+# A program that only the launcher's test start sees (two ranks), during which the signal comes.
+test_early_signal() {
+  local pid
+  fresh
+  printf '#!/bin/sh\ntouch %s/starting\nsleep 1\necho "lsd_train_autoencoder 1"\n' "$work" >"$work/bin/mpirun"
+  chmod +x "$work/bin/mpirun"
+  rm -f "$work/starting"
+  env LSD_RUN=t LSD_RANKS=2 LSD_LAUNCHER=mpirun bash slurm/train_nm_s.sh >"$work/out" 2>&1 &
+  pid=$!
+  until [[ -e $work/starting ]]; do sleep 0.05; done
+  kill -USR1 "$pid"
+  code=0
+  wait "$pid" || code=$?
+  check "a signal before the program was started: code, no failure" "75 missing" "$code $(slurm/pipeline.sh --status t 2>/dev/null | awk '$1 == "train_nm_s" {print $3}' | grep . || echo missing)"
+  check_has "a signal before the program was started: said so" "signal USR1 came before train_nm_s was started" "$work/out"
+  rm "$work/bin/mpirun"
+}
+
 test_lock() {
   fresh
   mkdir -p "$LSD_RUNS/t/jobs"
@@ -225,6 +244,8 @@ test_dump_array_in_queue() {
   touch "$work/submitted" "$work/queue"
   PATH=$tools:$PATH slurm/pipeline.sh --from dump "$work/array.cfg" >"$work/out" 2>&1
   check "queue: the whole array" "--array=0-2" "$(head -n 1 "$work/submitted" | grep -oE -e '--array=[0-9,-]+')"
+  slurm/pipeline.sh --from dump "$work/array.cfg" >"$work/out" 2>&1
+  check "queue: nothing is submitted while Slurm does not answer" "1 4" "$? $(wc -l <"$work/submitted")"
   # Task 0 is done, 1 runs, 2 waits; then 2 is gone.
   dump 'done' 0
   printf '1 RUNNING 5:00 1\n1 PENDING 5:00 2\n' >"$work/queue"
@@ -283,10 +304,10 @@ test_whole_chain() {
   sed 's/^run = .*/run = t/' tests/slurm/mini.cfg >"$work/chain.cfg"
   FAKE_END='done' slurm/pipeline.sh --here "$work/chain.cfg" >"$work/out" 2>&1
   check "the chain by hand: code" 0 $?
-  golden chain.calls < <(sed "s#$LSD_RUNS#/RUNS#g; s#$work#/WORK#g" "$FAKE_LOG")
+  golden chain.calls <"$FAKE_LOG"
   FAKE_END=failed slurm/pipeline.sh --here "$work/chain.cfg" >"$work/out" 2>&1
   check "once more: only the report is made again" "1 8" "$? $(wc -l <"$FAKE_LOG")"
 }
 
-for name in syntax dry_run refused_files ends idle_ends signals lock dump_array dump_closing dump_array_in_queue probe_units status whole_chain; do "test_$name"; done
+for name in syntax dry_run refused_files ends idle_ends signals early_signal lock dump_array dump_closing dump_array_in_queue probe_units status whole_chain; do "test_$name"; done
 finish_checks

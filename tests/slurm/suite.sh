@@ -20,7 +20,7 @@ wanted() { [[ ${#names[@]} == 0 || " ${names[*]} " == *" $1 "* ]]; }
 # start_test NAME: in the background; its words and counts go to files.
 start_test() {
   (
-    passed=0 failed=0 out=$PREFIX/results/$1.out
+    passed=0 failed=0 test_name=$1 out=$PREFIX/results/$1.out
     "test_$1"
     echo "$passed $failed" >"$PREFIX/results/$1.count"
   ) >"$PREFIX/results/$1.txt" 2>&1 &

@@ -25,6 +25,7 @@ write_demo() {
 # while it runs, and once more behind its end.
 test_chain() {
   local report begin=$SECONDS jobs=14
+  note_run demo
   write_demo >"$PREFIX/demo.cfg"
   slurm/pipeline.sh "$PREFIX/demo.cfg" >"$out" 2>&1
   check "the demo is submitted" "0 $jobs" "$? $(jobs_of demo)"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154  # test_name: by suite.sh
 # What the tests on a cluster share: data, small trainings, and waiting for facts. Nothing waits for a time to pass;
 # limits are generous, because a loaded machine may be ten times slower.
 
@@ -16,7 +16,16 @@ make_data() {
   "$LSD_BIN/lsd_shard_uniref50" --quiet --input.files "$LSD_FASTA" --output.directory "$PREFIX/data/shards"
 }
 
-field() { scontrol show job "$1" -o 2>/dev/null | tr ' ' '\n' | sed -n "s/^$2=//p" | head -n 1; }
+# A controller on a loaded machine may not answer at once: that is no answer.
+ask() {
+  local try
+  for try in 1 2 3 4 5; do
+    "$@" 2>/dev/null && return
+    sleep "$try"
+  done
+  return 1
+}
+field() { ask scontrol show job "$1" -o | tr ' ' '\n' | sed -n "s/^$2=//p" | head -n 1; }
 wait_until() { # seconds command...
   local end=$((SECONDS + $1))
   while ((SECONDS < end)); do
@@ -29,7 +38,10 @@ wait_until() { # seconds command...
 state_is() { [[ $(field "$1" JobState) =~ ^($2)$ ]]; }
 wait_end() { wait_until "${2:-300}" state_is "$1" 'COMPLETED|FAILED|CANCELLED|TIMEOUT|NODE_FAIL|BOOT_FAIL|OUT_OF_MEMORY'; }
 restarted() { [[ $(field "$1" Restarts) -ge $2 ]]; }
-run_has_no_job() { ! squeue -h -o %j | grep -q "^$1\."; }
+run_has_no_job() {
+  local queue
+  queue=$(squeue -h -o %j 2>/dev/null) && ! grep -q "^$1\." <<<"$queue"
+}
 job_of() { awk -v stage="$2" '$1 == stage {id = $3} END {print id}' "$LSD_RUNS/$1/jobs/jobs.tsv"; }
 jobs_of() { wc -l <"$LSD_RUNS/$1/jobs/jobs.tsv"; }
 file_has() { grep -qF -- "$2" "$1" 2>/dev/null; }
@@ -54,7 +66,11 @@ training_options=(--threads 1 --training.steps=60 --training.log_every=2 --check
   --training.capacity=256 --training.micro_batches=4 --data.max_length=128 --optimizer.warmup_steps=5 --validation.every_steps=0
   --model.width=32 --model.heads=2 --checkpoint.every_minutes=0)
 
+# note_run RUN: whose logs a person wants to see when the test fails (tell_shortly.sh)
+note_run() { echo "$1" >>"$PREFIX/results/$test_name.runs"; }
+
 borrow_shards() {
+  note_run "$1"
   mkdir -p "$LSD_RUNS/$1"
   ln -s "$PREFIX/data/shards" "$LSD_RUNS/$1/shard"
 }
@@ -88,6 +104,7 @@ weights() { (cd "$(newest_checkpoint "$1")" && sha256sum ./*.safetensors); }
 
 # The training that nobody disturbs; the first who asks submits it.
 need_whole() {
+  note_run whole
   if mkdir "$PREFIX/results/whole" 2>/dev/null; then
     borrow_shards whole
     submit_training whole >"$PREFIX/results/whole/id"

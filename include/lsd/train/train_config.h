@@ -172,7 +172,8 @@ struct RunConfig {
     field(
         "stop_after", self.stop_after,
         {.help = "stop, resumable, after this step (exit code 75); 0: never", .unit = "steps", .min = 0, .max = 1e12});
-    field("memory_plan", self.memory_plan, {.help = "print the memory that one step needs, part by part, and end"});
+    field("memory_plan", self.memory_plan,
+          {.help = "print the memory that one step needs, part by part, and what the whole run takes, and end"});
   }
 };
 

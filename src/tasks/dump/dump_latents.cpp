@@ -3,8 +3,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <optional>
 
+#include "../estimate/work_estimate_internal.h"
 #include "dump_folder_internal.h"
 #include "dump_into_internal.h"
 #include "lsd/core/config.h"
@@ -97,6 +99,23 @@ class LatentDump {
     }
   }
 
+  // What is to be done by the rank with the most, which shares nothing with the others.
+  WorkEstimate estimate(const std::vector<bool>& missing, const std::vector<int>& rank_of) {
+    std::vector<std::int64_t> tokens(static_cast<std::size_t>(runtime_.ranks.size()));
+    std::int64_t bytes = 0;
+    for (std::size_t part = 0; part < missing.size(); ++part) {
+      if (!missing[part]) continue;
+      tokens[static_cast<std::size_t>(rank_of[part])] += content_.parts[part].tokens;
+      bytes += bytes_of(content_.parts[part], content_.identity);
+    }
+    const auto most = *std::max_element(tokens.begin(), tokens.end());
+    return {.memory_bytes = most > 0 ? static_cast<double>(embedder_.memory_bytes()) : 0.0,
+            .memory_of = "weights, activations of a batch",
+            .disk_bytes = static_cast<double>(bytes),
+            .work = static_cast<double>(most),
+            .unit = "tokens"};
+  }
+
   // This rank's share. False when any rank was told to stop.
   bool make_parts(const std::vector<bool>& missing) {
     const auto rank_of = assign_parts(content_.parts, missing, runtime_.ranks.size());
@@ -104,6 +123,9 @@ class LatentDump {
     for (std::size_t part = 0; part < missing.size(); ++part) {
       if (rank_of[part] == runtime_.ranks.rank()) mine += content_.parts[part].tokens;
     }
+    const auto whole = estimate(missing, rank_of);
+    runtime_.log.info(whole.sizes());
+    TimeTeller time(runtime_.log, whole);
     Progress progress(runtime_.log, "latents", mine, "tokens");
     std::int64_t stopped = 0;
     for (std::size_t part = 0; part < missing.size() && stopped == 0; ++part) {
@@ -111,6 +133,7 @@ class LatentDump {
       runtime_.watchdog->note(static_cast<std::int64_t>(part) + 1, "parts of the dump");
       const auto on_tokens = [&](std::int64_t tokens) {
         progress.update(done += tokens);
+        time.update(static_cast<double>(done));
         runtime_.watchdog->progress();
       };
       stopped = make_part(part, on_tokens) ? 0 : 1;

@@ -55,6 +55,12 @@ FeatureModel::FeatureModel(Backend& backend, const FeatureConfig& config)
   denoiser = std::make_unique<train::FrozenDenoiser>(backend, config.diffusion, encoder);
 }
 
+std::size_t FeatureModel::bytes() const {
+  if (!denoiser) return encoder.bytes();
+  return encoder.bytes() +
+         static_cast<std::size_t>(denoiser->model().parameters().elements() * size_of(encoder.activation()));
+}
+
 struct SequenceEmbedder::Device {
   Device(Backend& backend, const FeatureModel& model, const train::BatchShape& shape)
       : host(shape.capacity, shape.max_sequences),
@@ -107,6 +113,10 @@ SequenceEmbedder::Device& SequenceEmbedder::device_for(std::int64_t rows) {
   // One size for all long ones, so that it is planned once: the longest of the source.
   if (!long_) long_ = make((longest_rows_ + kLongRowsStep - 1) / kLongRowsStep * kLongRowsStep, 1);
   return *long_;
+}
+
+std::size_t SequenceEmbedder::memory_bytes() {
+  return model_.bytes() + device_for(packing_.capacity).runner.memory_bytes();
 }
 
 EmbeddedBatch SequenceEmbedder::run(const data::MicroBatchPlan& plan, const EmbedRequest& request) {

@@ -25,6 +25,7 @@ struct FeatureModel {
 
   std::int64_t width() const { return encoder.width(); }
   // Of every model that takes part.
+  std::size_t bytes() const;  // of the weights of all of them
   const std::string& weights() const { return denoiser ? denoiser->fingerprint() : encoder.fingerprint(); }
 };
 
@@ -48,6 +49,8 @@ class SequenceEmbedder {
 
   std::vector<data::MicroBatchPlan> plan(std::int64_t begin, std::int64_t end) const;
   EmbeddedBatch run(const data::MicroBatchPlan& plan, const EmbedRequest& request);
+  // Of the models and of a usual batch, which it makes ready; a sequence above the capacity takes more.
+  std::size_t memory_bytes();
 
  private:
   struct Device;

@@ -15,6 +15,7 @@
 #include "lsd/core/run_dir.h"
 #include "lsd/data/task_reader.h"
 #include "lsd/io/embedding_reader.h"
+#include "probe_estimate_internal.h"
 #include "probe_evaluation_internal.h"
 #include "probe_plan_internal.h"
 #include "stored_features_internal.h"
@@ -142,9 +143,9 @@ class ProbeRun {
     return false;
   }
 
-  // `features` is asked for only when a result is missing.
-  template <class Features>
-  void run_heads(ProbeResult result, const Features& features) {
+  // Those of this rank that are not there yet.
+  std::vector<ProbeResult> missing_results(ProbeResult result) {
+    std::vector<ProbeResult> missing;
     for (const auto& kind : config_.sweep.heads) {
       for (const double seed : config_.sweep.seeds) {
         if (!mine()) continue;
@@ -152,11 +153,31 @@ class ProbeRun {
         result.seed = static_cast<std::int64_t>(seed);
         result.head_options = head_option_values(kind);
         result.fingerprint = result.compute_fingerprint();
-        if (!is_wanted(result)) continue;
-        evaluate_head(task_, features(), head_options(kind, seed), config_.head.resamples, result);
-        fault_point("probe.head_trained");
-        write(result);
+        if (is_wanted(result)) missing.push_back(result);
       }
+    }
+    return missing;
+  }
+
+  // Collective. `features` is asked for only when a result is missing.
+  template <class Features>
+  void run_heads(const ProbeResult& blank, const Features& features) {
+    auto missing = missing_results(blank);
+    const auto all_epochs = static_cast<double>(config_.head.epochs);
+    const auto estimate = estimate_heads(missing, config_.head, task_.sequences.size(), runtime_.ranks);
+    if (estimate.work == 0.0) return;
+    runtime_.log.info(fmt::format("{} t={:g}: {}", blank.representation, blank.time, estimate.sizes()));
+    if (missing.empty()) return;
+    features();
+    TimeTeller time(runtime_.log, estimate);
+    double done = 0.0;
+    for (auto& result : missing) {
+      evaluate_head(task_, features(), head_options(result.head, static_cast<double>(result.seed)),
+                    config_.head.resamples, result);
+      fault_point("probe.head_trained");
+      done += head_operations(result, config_.head) * static_cast<double>(result.epochs) / all_epochs;
+      time.update(done);
+      write(result);
     }
   }
 

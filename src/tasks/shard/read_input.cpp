@@ -3,6 +3,7 @@
 
 #include <filesystem>
 
+#include "../estimate/work_estimate_internal.h"
 #include "lsd/core/error.h"
 #include "shard_internal.h"
 
@@ -10,6 +11,7 @@ namespace lsd::tasks::sharding {
 namespace {
 
 constexpr std::int64_t kRecordsBetweenChecks = 4096;  // of memory, stop signal and progress
+constexpr double kSecondsForARate = 2.0;
 
 data::RecordPolicy make_policy(const ShardConfig& config) {
   return {.gaps = data::parse_on_odd(config.residues.gaps),
@@ -26,24 +28,14 @@ std::uint64_t bytes_of_part(const Job& job, const data::InputPart& part) {
   return std::min(part.range.end, file.bytes) - std::min(part.range.begin, file.bytes);
 }
 
-// Text shrinks to about 0.9 of its size in memory (no line ends, short headers, 40 bytes of book-keeping per record);
-// compressed protein text is about half of the text.
-std::uint64_t expected_memory(const Job& job) {
-  double bytes = 0;
-  for (const auto& part : job.parts) {
-    if (part.rank != job.runtime.ranks.rank()) continue;
-    bytes += static_cast<double>(bytes_of_part(job, part)) * (job.files[part.file].splittable ? 0.9 : 1.8);
-  }
-  return static_cast<std::uint64_t>(bytes);
-}
-
 class PartReader {
  public:
   PartReader(const Job& job, ReadResult& result)
       : job_(job),
         result_(result),
         policy_(make_policy(job.config)),
-        progress_(job.runtime.log, "reading", total_bytes(job), "bytes") {}
+        progress_(job.runtime.log, "reading", static_cast<std::int64_t>(input_bytes(job)), "bytes"),
+        time_(job.runtime.log, reading_estimate(job), kSecondsForARate) {}
 
   // The number of records in the part.
   std::int64_t read(std::size_t index) {
@@ -64,11 +56,10 @@ class PartReader {
   }
 
  private:
-  static std::int64_t total_bytes(const Job& job) {
-    std::uint64_t bytes = 0;
-    for (const auto& part : job.parts)
-      if (part.rank == job.runtime.ranks.rank()) bytes += bytes_of_part(job, part);
-    return static_cast<std::int64_t>(bytes);
+  static WorkEstimate reading_estimate(const Job& job) {
+    return {.work = static_cast<double>(input_bytes(job)),
+            .unit = "bytes",
+            .time_of = "reading (order, checks and writing come behind it)"};
   }
 
   static void add_oddities(data::FastaCounts& sum, const data::FastaCounts& part) {
@@ -88,7 +79,9 @@ class PartReader {
 
   void look_around(const data::FastaReader& reader) {
     check_memory(job_, memory(), "the input read so far");
-    progress_.update(static_cast<std::int64_t>(done_bytes_ + reader.bytes_read()));
+    const auto done = done_bytes_ + reader.bytes_read();
+    progress_.update(static_cast<std::int64_t>(done));
+    time_.update(static_cast<double>(done));
     result_.stopped = job_.runtime.stop.requested();
   }
 
@@ -96,6 +89,7 @@ class PartReader {
   ReadResult& result_;
   data::RecordPolicy policy_;
   Progress progress_;
+  TimeTeller time_;
   data::FastaRecord record_;
   std::uint64_t done_bytes_ = 0;
 };
@@ -116,6 +110,24 @@ void number_globally(const Job& job, ReadResult& result, std::vector<std::int64_
 }
 
 }  // namespace
+
+std::uint64_t input_bytes(const Job& job) {
+  std::uint64_t bytes = 0;
+  for (const auto& part : job.parts)
+    if (part.rank == job.runtime.ranks.rank()) bytes += bytes_of_part(job, part);
+  return bytes;
+}
+
+// Text shrinks to about 0.9 of its size in memory (no line ends, short headers, 40 bytes of book-keeping per record);
+// compressed protein text is about half of the text.
+std::uint64_t expected_memory(const Job& job) {
+  double bytes = 0;
+  for (const auto& part : job.parts) {
+    if (part.rank != job.runtime.ranks.rank()) continue;
+    bytes += static_cast<double>(bytes_of_part(job, part)) * (job.files[part.file].splittable ? 0.9 : 1.8);
+  }
+  return static_cast<std::uint64_t>(bytes);
+}
 
 ReadResult read_input(const Job& job) {
   ReadResult result;

@@ -4,12 +4,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <fstream>
 #include <memory>
 #include <optional>
 #include <sstream>
 
+#include "../estimate/work_estimate_internal.h"
 #include "lsd/core/atomic_file.h"
 #include "lsd/core/checksum.h"
 #include "lsd/core/config.h"
@@ -158,6 +160,15 @@ void announce(const Job& job) {
   const auto& log = job.runtime.log;
   log.info(fmt::format("{} input file(s), up to about {} of shards; memory limit {} a rank", job.files.size(),
                        human_bytes(text), human_bytes(static_cast<double>(job.memory_limit))));
+  std::array<std::int64_t, 2> most = {static_cast<std::int64_t>(expected_memory(job)),
+                                      static_cast<std::int64_t>(input_bytes(job))};
+  job.runtime.ranks.all_reduce_max(std::span<std::int64_t>(most));
+  log.info(WorkEstimate{.memory_bytes = static_cast<double>(most[0]),
+                        .memory_of = "what is kept of the input",
+                        .disk_bytes = text,
+                        .work = static_cast<double>(most[1]),
+                        .unit = "bytes of input"}
+               .sizes());
   const auto free = static_cast<double>(free_bytes_at(job.config.output.directory));
   if (job.runtime.ranks.is_root() && free < text) {
     log.warn(

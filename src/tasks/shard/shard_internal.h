@@ -55,6 +55,9 @@ std::optional<std::vector<io::ManifestSplit>> write_shards(const Job& job, const
                                                            ReadResult& result);
 
 // Memory: refuses before the machine starts to swap.
+// Of what a rank reads, and of what it keeps of that, by the sizes of the files.
+std::uint64_t input_bytes(const Job& job);
+std::uint64_t expected_memory(const Job& job);
 std::uint64_t choose_memory_limit(const ShardConfig& config, dist::HostCommunicator& ranks);
 void check_memory(const Job& job, std::uint64_t bytes, std::string_view what);
 
