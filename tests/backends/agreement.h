@@ -45,9 +45,10 @@ struct BackendKind {
 
 // The largest norm ratio to the reference, which rounds a result alone, to at most 2^-9 of a value in bfloat16. On
 // tensor cores what attention multiplies is rounded before: rotated q and k, then probabilities or their gradients,
-// then the result (docs/decisions/0002-attention-on-the-gpu.md); the float32 log_sum_exp sees the first of these.
+// then the result. For normal inputs that gives 3e-3 to 5.6e-3, as docs/decisions/0003-attention-on-hopper.md works
+// out; the float32 log_sum_exp sees the first of these.
 inline double allowed_ratio(DType result, bool rounded_attention) {
-  if (rounded_attention) return result == DType::bfloat16 ? 8e-3 : 4e-3;
+  if (rounded_attention) return result == DType::bfloat16 ? 6e-3 : 4e-3;
   return result == DType::bfloat16 ? 4e-3 : 5e-6;
 }
 

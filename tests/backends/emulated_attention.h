@@ -13,6 +13,7 @@
 #include "backends/cuda/attention_setup_internal.h"
 #include "backends/emulated_block.h"
 #include "backends/op_case.h"
+#include "backends/rounded_attention.h"
 #include "lsd/backends/make_backend.h"
 
 namespace lsd::testing {
@@ -122,6 +123,12 @@ inline Outputs by_reference(const Case& c, DType type) {
       [](Backend& b, const AttentionBackward& op) { b.attention().run(op); });
 }
 
+inline Outputs by_rounding(const Case& c) {
+  return run_both(
+      c, DType::bfloat16, [](Backend&, const AttentionForward& op) { RoundedAttention::run(op); },
+      [](Backend&, const AttentionBackward& op) { RoundedAttention::run(op); });
+}
+
 inline Outputs by_kernels(const Case& c, DType type, Run run) {
   return run_both(
       c, type, [&](Backend&, const AttentionForward& op) { emulate(op, run); },
@@ -141,6 +148,18 @@ inline void expect_same(const Outputs& actual, const Outputs& expected, double a
   EXPECT_LE(norm_ratio(actual.out, expected.out), allowed);
   EXPECT_LE(norm_ratio(actual.log_sum_exp, expected.log_sum_exp), allowed);
   EXPECT_LE(norm_ratio(actual.grad_qkv, expected.grad_qkv), allowed);
+}
+
+// A bfloat16 kernel differs from the reference by what its roundings explain, and a tenth: where weights are rounded
+// relative to another largest score they are rounded otherwise. And by what is allowed in float32.
+inline void expect_rounded(const Case& c, const Outputs& actual) {
+  const auto expected = by_reference(c, DType::bfloat16), rounded = by_rounding(c);
+  const auto expect_within = [](const auto& kernel, const auto& reference, const auto& model, const char* name) {
+    EXPECT_LE(norm_ratio(kernel, reference), 1.1 * norm_ratio(model, reference) + 5e-6) << name;
+  };
+  expect_within(actual.out, expected.out, rounded.out, "out");
+  expect_within(actual.log_sum_exp, expected.log_sum_exp, rounded.log_sum_exp, "log_sum_exp");
+  expect_within(actual.grad_qkv, expected.grad_qkv, rounded.grad_qkv, "grad_qkv");
 }
 
 inline void expect_equal_bits(const Outputs& actual, const Outputs& expected) {
