@@ -97,7 +97,8 @@ class EmulatedThread {
   std::vector<Copy> copies_;
 };
 
-enum class ThreadOrder { ascending, descending };
+// groups_in_turn: each warp group runs as far ahead of the next as barriers of the block allow.
+enum class ThreadOrder { ascending, descending, groups_in_turn };
 
 class EmulatedBlock {
  public:
@@ -171,24 +172,32 @@ class EmulatedBlock {
     fiber.waits = Waits::ended;
   }
 
-  // Lets every thread run up to its next wait, then opens the waits that all concerned have reached.
+  // Lets the threads run up to the block's next barrier, then opens it.
   bool resume_all() {
     const auto count = static_cast<int>(fibers_.size());
-    for (int i = 0; i < count; ++i) {
-      auto& fiber = at(order_ == ThreadOrder::ascending ? i : count - 1 - i);
+    const int together = order_ == ThreadOrder::groups_in_turn ? 128 : count;
+    for (int first = 0; first < count; first += together)
+      while (resume(first, std::min(first + together, count))) {
+      }
+    if (open(0, count, Waits::block)) return true;
+    for (const auto& fiber : fibers_)
+      check(fiber->waits == Waits::ended, "all threads reach the same barriers and warp operations");
+    return false;
+  }
+
+  // Lets each of these threads run up to its next wait, then opens those of warps and groups that all have reached.
+  bool resume(int begin, int end) {
+    for (int i = begin; i < end; ++i) {
+      auto& fiber = at(order_ == ThreadOrder::descending ? begin + end - 1 - i : i);
       if (fiber.waits != Waits::nothing) continue;
       current_ = &fiber;
       ::swapcontext(&scheduler_, &fiber.context);
       if (fiber.error) std::rethrow_exception(fiber.error);
     }
     bool opened = false;
-    for (int first = 0; first < count; first += 32) opened |= open(first, first + 32, Waits::warp);
-    for (int first = 0; first + 128 <= count; first += 128) opened |= open(first, first + 128, Waits::group);
-    if (!opened) opened = open(0, count, Waits::block);
-    if (opened) return true;
-    for (const auto& fiber : fibers_)
-      check(fiber->waits == Waits::ended, "all threads reach the same barriers and warp operations");
-    return false;
+    for (int first = begin; first < end; first += 32) opened |= open(first, first + 32, Waits::warp);
+    for (int first = begin; first + 128 <= end; first += 128) opened |= open(first, first + 128, Waits::group);
+    return opened;
   }
 
   bool open(int begin, int end, Waits wait) {

@@ -134,6 +134,20 @@ constexpr void find_probabilities(Thread& t, WgmmaBackwardState<Shape>& state, c
     }
 }
 
+// Waits for grad_p, p being found. ptxas moves a wait up within its basic block, to before the powers that are to
+// overlap with the product; so there is a branch, which is never taken because p is not negative.
+template <int kPending, class Shape, class Thread>
+constexpr void wait_behind_powers(Thread& t, WgmmaBackwardState<Shape>& state) {
+  if (t.any(state.scores[Shape::kPassing / 8 - 1][3] < 0.0F)) {
+    t.template wait_products<kPending>();
+    t.hold(state.grads);
+    state.grads[0][0] = 0.0F;
+  } else {
+    t.template wait_products<kPending>();
+    t.hold(state.grads);
+  }
+}
+
 // grad_p becomes ds (without the factor score_scale).
 template <class Shape, class Thread>
 constexpr void find_score_gradients(Thread& t, WgmmaBackwardState<Shape>& state, const float* statistics) {
@@ -202,10 +216,10 @@ constexpr void pass_wgmma_tile(Thread& t, WgmmaBackwardState<Shape>& state, cons
     t.fence_registers();
     issue_gradient<Shape>(t, state.sums_b, state.p, b, add);
     t.template wait_products<1>();
+    t.hold(state.grads);
   } else {
-    t.template wait_products<0>();
+    wait_behind_powers<0>(t, state);
   }
-  t.hold(state.grads);
   find_score_gradients(t, state, statistics);
   pack_fragments(t, state.ds, state.grads);
   t.fence_registers();

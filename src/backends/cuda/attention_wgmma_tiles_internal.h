@@ -38,11 +38,9 @@ constexpr void load_swizzled(Thread& t, unsigned char* tile, HeadRows<const BFlo
   const BFloat16* source = from.data + std::int64_t{row0 + first} * stride + chunk * 8;
   const int left = chunk * 8 < p.head_width ? length - row0 - first : 0;  // rows from the thread's first on
 #pragma unroll
-  for (int row = 0; row < Rows; row += kStep) {
+  for (int row = 0; row < Rows; row += kStep, source += kStep * stride) {
     if (Rows % kStep != 0 && row + first >= Rows) break;
-    const bool valid = row < left;
-    t.copy_chunk(reinterpret_cast<BFloat16*>(to + row * kRowBytes),
-                 valid ? source + std::int64_t{row} * stride : from.data, valid);
+    t.copy_chunk(reinterpret_cast<BFloat16*>(to + row * kRowBytes), source, row < left);  // else nothing is read
   }
 }
 
@@ -59,19 +57,24 @@ constexpr std::uint64_t descriptor(std::uint32_t address, std::uint32_t leading,
          static_cast<std::uint64_t>(stride >> 4U) << 32U | std::uint64_t{1} << 62U;
 }
 
+// The descriptor of what stands `bytes` further on.
+constexpr std::uint64_t advanced(std::uint64_t base, int bytes) {
+  return base + static_cast<std::uint64_t>(bytes / 16);
+}
+
 // Columns k .. k + 15 of the rows from `row` on, k being summed over. Groups of eight rows are kAtomBytes apart; the
 // leading offset is not used with this swizzle.
 template <int Rows, class Thread>
 constexpr std::uint64_t by_columns(Thread& t, const unsigned char* tile, int row, int k) {
-  return descriptor(t.shared_address(tile) + k / 64 * (Rows * kRowBytes) + row * kRowBytes + k % 64 * 2, 16,
-                    kAtomBytes);
+  const auto base = descriptor(t.shared_address(tile + row * kRowBytes), 16, kAtomBytes);
+  return advanced(base, k / 64 * (Rows * kRowBytes) + k % 64 * 2);
 }
 
 // Rows k .. k + 15 of all columns, k being summed over. Groups of eight rows are kAtomBytes apart, blocks of 64 columns
 // a whole block.
 template <int Rows, class Thread>
 constexpr std::uint64_t by_rows(Thread& t, const unsigned char* tile, int k) {
-  return descriptor(t.shared_address(tile) + k * kRowBytes, Rows * kRowBytes, kAtomBytes);
+  return advanced(descriptor(t.shared_address(tile), Rows * kRowBytes, kAtomBytes), k * kRowBytes);
 }
 
 // Words of an A fragment: rows row0 .. row0 + 15, columns k0 .. k0 + 15 of a tile of `Rows` rows.
