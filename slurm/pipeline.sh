@@ -148,17 +148,23 @@ run_all_here() {
   done
 }
 
-parse_arguments "$@"
-case $action in
-  status) print_status ;;
-  cancel) cancel_run ;;
-  *)
-    read_pipeline "$file"
-    plan_stages
-    if [[ -n $from ]]; then
-      before_from=1
-      [[ " ${stages[*]} ${kind_of[*]} " == *" $from "* ]] || die "--from $from: this pipeline has ${stages[*]}"
-    fi
-    if [[ $action == here && $dry_run == 0 ]]; then run_all_here; else submit_all; fi
-    ;;
-esac
+main() {
+  parse_arguments "$@"
+  case $action in
+    status) print_status ;;
+    cancel) cancel_run ;;
+    *)
+      read_pipeline "$file"
+      plan_stages
+      if [[ -n $from ]]; then
+        before_from=1
+        [[ " ${stages[*]} ${kind_of[*]} " == *" $from "* ]] || die "--from $from: this pipeline has ${stages[*]}"
+      fi
+      warn_of_missing_tables >&2
+      if [[ $action == here && $dry_run == 0 ]]; then run_all_here; else submit_all; fi
+      ;;
+  esac
+}
+
+# In braces, so that bash does not read on in a file that was changed meanwhile (an update during --here).
+{ main "$@"; exit; }

@@ -89,10 +89,23 @@ latent_width() { # variant
   "${LSD_WRAPPER[@]}" "$program" --config "$(stage_config "train_$1")" --run.directory - --print-config 2>/dev/null | config_value model width
 }
 
+planned_units() {
+  export LSD_PROBE_TASKS=${setting[probe.tasks]} LSD_PROBE_TIMES=${setting[probe.times]:-}
+  export LSD_PROBE_REPRESENTATIONS=${setting[probe.representations]:-}
+  list_probe_units
+}
+
 estimate_probe() { # stage
   local units
-  units=$(export LSD_PROBE_TASKS=${setting[probe.tasks]} LSD_PROBE_TIMES=${setting[probe.times]:-}
-    export LSD_PROBE_REPRESENTATIONS=${setting[probe.representations]:-}
-    list_probe_units 2>&1) || { tail -n 1 <<<"$units" && return; }
+  units=$(planned_units 2>&1) || { tail -n 1 <<<"$units" && return; }
   echo "$(wc -l <<<"$units") units for $(kind_setting "$1" jobs 4) members; each tells its time when it has begun"
+}
+
+# Told when the run is submitted: the probes come last, maybe days later.
+warn_of_missing_tables() {
+  local table
+  [[ -n ${setting[probe.tasks]:-} ]] && program_path lsd_probe >/dev/null 2>&1 || return 0
+  (planned_units) | cut -f 3 | sort -u | while read -r table; do
+    [[ -e $table ]] || say "no table $table of probe.tasks: put it there before the probes begin (LSD_TASKS is ${LSD_TASKS:-not set})"
+  done
 }

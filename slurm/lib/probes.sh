@@ -15,7 +15,7 @@ config_value() { # section key
   awk -F ' *= *' -v section="[$1]" -v key="$2" '/^\[/ {here = $0 == section} here && $1 == key {print $2}' | tr -s ', ' ' '
 }
 
-# Lines of unit, config, table (- for the config's own), representation, t, baselines (with the first unit of a task).
+# Lines of unit, config, table, representation, t, baselines (with the first unit of a task).
 list_probe_units() {
   local config text name table representation time times baselines
   for config in ${LSD_PROBE_TASKS:-configs/probe_*.cfg}; do
@@ -24,7 +24,7 @@ list_probe_units() {
     table=$(config_value task file <<<"$text")
     name=$(config_value task name <<<"$text")
     [[ -n $name ]] || name=$(basename "${table%.gz}" .csv)
-    if [[ -n ${LSD_TASKS:-} && $table == data/tasks/* ]]; then table=$LSD_TASKS/${table#data/tasks/}; else table=-; fi
+    [[ -z ${LSD_TASKS:-} || $table != data/tasks/* ]] || table=$LSD_TASKS/${table#data/tasks/}
     baselines=true
     for representation in ${LSD_PROBE_REPRESENTATIONS:-encoder diffusion}; do
       times=${LSD_PROBE_TIMES:-$(config_value sweep times <<<"$text")}
@@ -69,9 +69,8 @@ attempt_probe_unit() { # stage variant line option...
   local stage=$1 variant=$2 unit config table representation time baselines options
   IFS=$'\t' read -r unit config table representation time baselines <<<"$3"
   shift 3
-  options=(--config "$config" --run.model "$variant" --features.autoencoder "$(stage_folder "train_$variant")"
+  options=(--config "$config" --task.file "$table" --run.model "$variant" --features.autoencoder "$(stage_folder "train_$variant")"
     --sweep.representations "$representation" --sweep.times "$time" --sweep.baselines "$baselines")
-  [[ $table == - ]] || options+=(--task.file "$table")
   [[ -z ${LSD_PROBE_HEADS:-} ]] || options+=(--sweep.heads "$(tr -s ' ' , <<<"$LSD_PROBE_HEADS")")
   [[ -z ${LSD_PROBE_SEEDS:-} ]] || options+=(--sweep.seeds "$(tr -s ' ' , <<<"$LSD_PROBE_SEEDS")")
   [[ $representation == encoder ]] || options+=(--features.diffusion "$(stage_folder "diffusion_$variant")")

@@ -272,13 +272,15 @@ test_probe_units() {
   printf '[task]\nfile = data/tasks/a.csv.gz\n[features]\ntime = 0.4\n[sweep]\ntimes =\n' >"$work/a.cfg"
   printf '[task]\nfile = /elsewhere/b.csv\nname = bee\n[sweep]\ntimes = 0, 0.5\n' >"$work/b.cfg"
   check "probe units: t and names from the configs, tables where the site has them" \
-    "a.encoder.t0 /tasks/a.csv.gz,a.score.t0.4 /tasks/a.csv.gz,bee.encoder.t0 -,bee.score.t0.5 -," \
+    "a.encoder.t0 /tasks/a.csv.gz,a.score.t0.4 /tasks/a.csv.gz,bee.encoder.t0 /elsewhere/b.csv,bee.score.t0.5 /elsewhere/b.csv," \
     "$(units LSD_PROBE_TASKS="$work/a.cfg $work/b.cfg" LSD_PROBE_REPRESENTATIONS="encoder score" | tr '\n' ',')"
-  check "probe units: t for all tasks" "bee.diffusion.t0.1 -,bee.diffusion.t0.2 -," \
+  check "probe units: t for all tasks" "bee.diffusion.t0.1 /elsewhere/b.csv,bee.diffusion.t0.2 /elsewhere/b.csv," \
     "$(units LSD_PROBE_TASKS="$work/b.cfg" LSD_PROBE_REPRESENTATIONS=diffusion LSD_PROBE_TIMES="0.1 0.2" | tr '\n' ',')"
   check "probe units: the five shipped configs, encoder and five t each" "5 30" \
     "$(units | sed 's/\..*//' | sort -u | wc -l) $(wc -l <"$LSD_RUNS/t/jobs/probe_nm.list")"
   check "probe units: each shipped config is read from LSD_TASKS" 30 "$(cut -f 3 "$LSD_RUNS/t/jobs/probe_nm.list" | grep -c '^/tasks/.*\.csv\.gz$')"
+  check "tables that are not there are told of when a run is submitted" 5 \
+    "$(slurm/pipeline.sh --dry-run configs/pipelines/nm_m.cfg 2>&1 | grep -c 'no table /tasks/.* of probe.tasks')"
   check "probe units: baselines once for each task" 5 "$(cut -f 6 "$LSD_RUNS/t/jobs/probe_nm.list" | grep -c true)"
 }
 
