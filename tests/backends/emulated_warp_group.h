@@ -12,6 +12,7 @@
 
 #include <array>
 #include <deque>
+#include <source_location>
 
 #include "backends/emulated_block.h"
 
@@ -54,8 +55,9 @@ class EmulatedWarpGroups {
     int issued = 0;                     // by this many threads
   };
   struct Member {
-    std::int64_t issued = 0, committed = 0;  // products; committed ones are in groups
-    std::deque<std::int64_t> groups;         // products issued before the end of each group
+    std::int64_t issued = 0;          // products
+    std::size_t orders = 0;           // waits and fences
+    std::deque<std::int64_t> groups;  // products issued before the end of each committed group
     bool registers_written = true, copies_landed = false;
     std::vector<std::pair<float*, Values>> in_flight;  // accumulators and what they are worth so far
   };
@@ -65,6 +67,13 @@ class EmulatedWarpGroups {
   Member& member(int index) { return members_[static_cast<std::size_t>(index)]; }
 
   void issue(const EmulatedThread& t, Product product, float* sums, const std::uint32_t* a_registers);
+  // .aligned: all threads of a group execute the same wait, commit or fence.
+  void order(const EmulatedThread& t, std::uint32_t line) {
+    auto& lines = groups_[static_cast<std::size_t>(t.index() / 128)].orders;
+    const auto place = member(t.index()).orders++;
+    if (place == lines.size()) lines.push_back(line);
+    check(lines[place] == line, "all threads of a warp group reach the same waits and fences");
+  }
   // All threads of the group are here: products before number `end` are done.
   void finish(const EmulatedThread& t, std::int64_t end);
   void check_idle() const {
@@ -76,8 +85,9 @@ class EmulatedWarpGroups {
 
  private:
   struct Group {
-    std::deque<Product> products;  // under way
-    std::int64_t done = 0;         // products before them
+    std::deque<Product> products;       // under way
+    std::int64_t done = 0;              // products before them
+    std::vector<std::uint32_t> orders;  // lines of the waits and fences so far
   };
   static constexpr std::uint32_t kTaken = 0x7FC0BEEF;  // a NaN: what accumulators hold while a product owns them
 
@@ -241,7 +251,10 @@ class WarpGroupThread {
   void sine_cosine_pi(float x, float& sine, float& cosine) const { t_.sine_cosine_pi(x, sine, cosine); }
 
   void fence_copies() { self().copies_landed = false; }
-  void fence_registers() { self().registers_written = false; }
+  void fence_registers(std::source_location where = std::source_location::current()) {
+    groups_.order(t_, where.line());
+    self().registers_written = false;
+  }
   template <bool kByRows, int kBlocks>
   void multiply_group(float (&d)[kBlocks][4], const std::uint32_t (&a)[4], std::uint64_t b, bool add) {
     groups_.issue(t_, product<kByRows, kBlocks>(0, b, true, add), &d[0][0], a);
@@ -250,9 +263,13 @@ class WarpGroupThread {
   void multiply_group(float (&d)[kBlocks][4], std::uint64_t a, std::uint64_t b, bool add) {
     groups_.issue(t_, product<kByRows, kBlocks>(a, b, false, add), &d[0][0], nullptr);
   }
-  void commit_products() { self().groups.push_back(self().issued); }
+  void commit_products(std::source_location where = std::source_location::current()) {
+    groups_.order(t_, where.line());
+    self().groups.push_back(self().issued);
+  }
   template <int kPending>
-  void wait_products() {
+  void wait_products(std::source_location where = std::source_location::current()) {
+    groups_.order(t_, where.line());
     auto& groups = self().groups;
     std::int64_t end = 0;
     while (static_cast<int>(groups.size()) > kPending) {

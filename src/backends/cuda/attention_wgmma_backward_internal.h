@@ -134,20 +134,6 @@ constexpr void find_probabilities(Thread& t, WgmmaBackwardState<Shape>& state, c
     }
 }
 
-// Waits for grad_p, p being found. ptxas moves a wait up within its basic block, to before the powers that are to
-// overlap with the product; so there is a branch, which is never taken because p is not negative.
-template <int kPending, class Shape, class Thread>
-constexpr void wait_behind_powers(Thread& t, WgmmaBackwardState<Shape>& state) {
-  if (t.any(state.scores[Shape::kPassing / 8 - 1][3] < 0.0F)) {
-    t.template wait_products<kPending>();
-    t.hold(state.grads);
-    state.grads[0][0] = 0.0F;
-  } else {
-    t.template wait_products<kPending>();
-    t.hold(state.grads);
-  }
-}
-
 // grad_p becomes ds (without the factor score_scale).
 template <class Shape, class Thread>
 constexpr void find_score_gradients(Thread& t, WgmmaBackwardState<Shape>& state, const float* statistics) {
@@ -201,7 +187,7 @@ constexpr void store_sums(Thread& t, const float (&sums)[Shape::kWidth / 8][4], 
 // One passing tile. Its products into the gradients are under way at the end.
 template <class Shape, class Thread, class LoadNext>
 constexpr void pass_wgmma_tile(Thread& t, WgmmaBackwardState<Shape>& state, const WgmmaBackwardMemory<Shape>& memory,
-                               int stage, bool add, int valid, float scale, const LoadNext& load_next) {
+                               int stage, bool add, int valid, const Problem<BFloat16>& p, const LoadNext& load_next) {
   const unsigned char *a = memory.passing(stage, 0), *b = memory.passing(stage, 1);
   const float* statistics = memory.stage_statistics(stage);
   t.fence_registers();
@@ -210,7 +196,7 @@ constexpr void pass_wgmma_tile(Thread& t, WgmmaBackwardState<Shape>& state, cons
   load_next();
   t.template wait_products<1>();  // the scores; also what read p, ds and the tile before
   t.hold(state.scores);
-  find_probabilities(t, state, statistics, valid, scale);
+  find_probabilities(t, state, statistics, valid, p.score_scale * kLog2E);
   if constexpr (Shape::kKeys) {
     pack_fragments(t, state.p, state.scores);
     t.fence_registers();
@@ -218,7 +204,7 @@ constexpr void pass_wgmma_tile(Thread& t, WgmmaBackwardState<Shape>& state, cons
     t.template wait_products<1>();
     t.hold(state.grads);
   } else {
-    wait_behind_powers<0>(t, state);
+    wait_behind<0>(t, p, state.grads);
   }
   find_score_gradients(t, state, statistics);
   pack_fragments(t, state.ds, state.grads);
@@ -229,7 +215,6 @@ constexpr void pass_wgmma_tile(Thread& t, WgmmaBackwardState<Shape>& state, cons
 template <class Shape, class Thread>
 constexpr void wgmma_backward_body(Thread& t, const Problem<BFloat16>& p) {
   const WgmmaBackwardMemory<Shape> memory(t);
-  const float scale = p.score_scale * kLog2E;
   TaskStream tasks(t, p, Shape::kKeys ? 0 : 1, memory.slots);
   int stage = 0, turn = 0;
   if (tasks.there()) load_wgmma_owner(t, memory, turn, stage, p, tasks.task(p));
@@ -257,7 +242,7 @@ constexpr void wgmma_backward_body(Thread& t, const Problem<BFloat16>& p) {
       start_wgmma_own(t, state, memory, turn, p, task);
       for (int first = 0;; begin_tile(t)) {
         const int now = stage;
-        pass_wgmma_tile(t, state, memory, now, first > 0, length - first, scale,
+        pass_wgmma_tile(t, state, memory, now, first > 0, length - first, p,
                         [&] { load_next(first + Shape::kPassing); });
         first += Shape::kPassing;
         if (first >= length) break;

@@ -134,21 +134,13 @@ constexpr void find_weights(Thread& t, WgmmaForwardState<Shape>& state, float (&
   }
 }
 
-// Waits for the sums and brings them to the new largest scores. Both branches wait, each by itself: a wait ahead of the
-// branch the compiler would move up, to before the powers are taken that are to overlap with the products.
 template <class Shape, class Thread>
-constexpr void finish_sums(Thread& t, WgmmaForwardState<Shape>& state, const float (&worth)[2]) {
-  if (t.any(worth[0] != 1.0F || worth[1] != 1.0F)) {
-    t.template wait_products<0>();
-    t.hold(state.sums);
+constexpr void bring_to_largest(Thread& t, WgmmaForwardState<Shape>& state, const float (&worth)[2]) {
+  if (!t.any(worth[0] != 1.0F || worth[1] != 1.0F)) return;
 #pragma unroll
-    for (int n = 0; n < Shape::kWidth / 8; ++n)
+  for (int n = 0; n < Shape::kWidth / 8; ++n)
 #pragma unroll
-      for (int e = 0; e < 4; ++e) state.sums[n][e] *= worth[e / 2];
-  } else {
-    t.template wait_products<0>();
-    t.hold(state.sums);
-  }
+    for (int e = 0; e < 4; ++e) state.sums[n][e] *= worth[e / 2];
 }
 
 template <class Shape, class Thread>
@@ -214,7 +206,8 @@ constexpr void wgmma_forward_body(Thread& t, const Problem<BFloat16>& p) {
         t.template wait_products<1>();
         t.hold(state.scores);
         find_weights(t, state, worth, length - first, scale);
-        finish_sums(t, state, worth);
+        wait_behind<0>(t, p, state.sums);
+        bring_to_largest(t, state, worth);
         pack_fragments(t, state.weights, state.scores);
         used = now;
       }

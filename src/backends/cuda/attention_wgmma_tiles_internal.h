@@ -97,6 +97,21 @@ constexpr void pack_fragments(Thread& t, std::uint32_t (&a)[Blocks / 2][4], cons
   }
 }
 
+// Waits for `sums`, behind what stands before in the source. ptxas moves a wait to the top of its basic block, ahead of
+// the powers that are to be taken while products run; so there is a branch. It is never taken, which the compiler
+// cannot know, and is the same for all threads, as it must be around a wait.
+template <int kPending, int kBlocks, class Thread>
+constexpr void wait_behind(Thread& t, const Problem<BFloat16>& p, float (&sums)[kBlocks][4]) {
+  if (p.rows < 0) {
+    t.template wait_products<kPending>();
+    t.hold(sums);
+    sums[0][0] = 0.0F;
+  } else {
+    t.template wait_products<kPending>();
+    t.hold(sums);
+  }
+}
+
 // Tasks of a block, each known one task ahead, so that the next one's first tiles are loaded while this one ends.
 class TaskStream {
  public:
