@@ -77,6 +77,22 @@ TEST_P(AttentionKernels, AllAgreeWithTheReference) {
   expect_agreement(GetParam(), kinds, "Attention");
 }
 
+// Blocks take tasks in another order every time; no bit may depend on it.
+TEST_P(AttentionKernels, GiveTheSameBitsAgain) {
+  for (const std::string name : {"mma", "wgmma", "wgmma_wide"}) {
+    const auto backend = backends::make_cuda_backend({.attention = name});
+    for (const auto& op_case : op_cases(GetParam().sizes)) {
+      if (!op_case.name.starts_with("Attention")) continue;
+      Operands one(*backend, DType::bfloat16, 5), other(*backend, DType::bfloat16, 5);
+      plan_and_run(*backend, op_case.make(one));
+      plan_and_run(*backend, op_case.make(other));
+      const auto expected = one.results(), actual = other.results();
+      for (const auto& [operand, result] : expected)
+        EXPECT_EQ(actual.at(operand).bytes, result.bytes) << name << " " << op_case.name << " " << operand;
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(HeadWidths, AttentionKernels, ::testing::ValuesIn(attention_parameters()), text_of);
 
 using GpuBackend = OnTheGpu;
