@@ -34,6 +34,7 @@ std::size_t available_bytes() {
 
 DeviceMemory HostBackend::allocate(std::size_t bytes) {
   if (planning()) return {nullptr, bytes, nullptr};
+  ++context_.allocations;
   const auto padded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
   const auto available = available_bytes();
   // The kernel promises more than it has, so ask it first: a refusal here beats being killed in the middle of a run.

@@ -40,7 +40,8 @@ void AttentionOps::run(const AttentionForward& op) {
   const auto [rows, width] = check_qkv(checks, op.qkv, op.layout, op.heads, op.rotary);
   checks.operand("out", op.out, only(op.qkv.dtype()), {rows, width});
   checks.optional("log_sum_exp", op.log_sum_exp, kFloat32, {op.heads, rows});
-  submit("AttentionForward", scratch_bytes(op), [&] { launch(op); });
+  submit("AttentionForward", scratch_bytes(op), [&] { launch(op); },
+         {.per_squared_length = 4.0 * static_cast<double>(op.out.shape()[1])});
 }
 
 void AttentionOps::run(const AttentionBackward& op) {
@@ -50,7 +51,8 @@ void AttentionOps::run(const AttentionBackward& op) {
   checks.operand("out", op.out, only(op.qkv.dtype()), {rows, width});
   checks.operand("log_sum_exp", op.log_sum_exp, kFloat32, {op.heads, rows});
   checks.operand("grad_qkv", op.grad_qkv, only(op.qkv.dtype()), {rows, 3 * width});
-  submit("AttentionBackward", scratch_bytes(op), [&] { launch(op); });
+  submit("AttentionBackward", scratch_bytes(op), [&] { launch(op); },
+         {.per_squared_length = 10.0 * static_cast<double>(op.out.shape()[1])});
 }
 
 }  // namespace lsd

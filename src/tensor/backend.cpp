@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lsd/tensor/backend.h"
 
+#include <algorithm>
+#include <cstdlib>
+#include <string>
 #include <utility>
 
 #include "lsd/core/error.h"
@@ -37,6 +40,35 @@ void Backend::reserve_scratch(std::size_t bytes) {
   scratch_ = allocate(bytes);
   context_.scratch = scratch_.data();
   context_.scratch_bytes = bytes;
+}
+
+void Backend::record_event(int event) {
+  const auto index = static_cast<std::size_t>(event);
+  if (event_times_.size() <= index) event_times_.resize(index + 1);
+  event_times_[index] = std::chrono::steady_clock::now();
+}
+
+void Backend::wait_for_event(int) {
+  synchronize();
+}
+
+double Backend::elapsed_ms(int from, int to) const {
+  const auto time = [&](int event) { return event_times_.at(static_cast<std::size_t>(event)); };
+  return std::chrono::duration<double, std::milli>(time(to) - time(from)).count();
+}
+
+DeviceMemory Backend::allocate_staging(std::size_t bytes) {
+  void* data = std::aligned_alloc(256, (std::max<std::size_t>(bytes, 1) + 255) / 256 * 256);
+  if (data == nullptr) throw SystemError("not enough host memory: " + std::to_string(bytes) + " bytes asked for");
+  return {data, bytes, [](void* memory) { std::free(memory); }};
+}
+
+void Backend::copy_to_staging(void* to, ConstTensorView from) {
+  copy_to_host(to, from);
+}
+
+std::size_t Backend::device_bytes_in_use() const {
+  return 0;
 }
 
 void StepScalars::upload(Backend& backend) {

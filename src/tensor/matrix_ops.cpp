@@ -16,7 +16,8 @@ void MatrixOps::run(const LinearForward& op) {
   checks.operand("y", op.y, only(op.x.dtype()) | kFloat32, {rows, out});
   checks.exactly_when(op.gelu != Gelu::none, "gelu is not none", "pre_activation", op.pre_activation,
                       only(op.y.dtype()), {rows, out});
-  submit("LinearForward", scratch_bytes(op), [&] { launch(op); });
+  submit("LinearForward", scratch_bytes(op), [&] { launch(op); },
+         {.rows = op.x.shape()[0], .in = op.x.shape()[1], .out = op.weight.shape()[0]});
 }
 
 void MatrixOps::run(const LinearBackwardInput& op) {
@@ -28,7 +29,8 @@ void MatrixOps::run(const LinearBackwardInput& op) {
   checks.operand("grad_y", op.grad_y, only(op.weight.dtype()) | kFloat32, {rows, out});
   checks.exactly_when(op.gelu != Gelu::none, "gelu is not none", "gelu_input", op.gelu_input, kActivation, {rows, in});
   checks.operand("grad_x", op.grad_x, only(op.weight.dtype()) | kFloat32, {rows, in});
-  submit("LinearBackwardInput", scratch_bytes(op), [&] { launch(op); });
+  submit("LinearBackwardInput", scratch_bytes(op), [&] { launch(op); },
+         {.rows = op.grad_y.shape()[0], .in = op.weight.shape()[1], .out = op.weight.shape()[0]});
 }
 
 void MatrixOps::run(const LinearBackwardWeight& op) {
@@ -40,7 +42,8 @@ void MatrixOps::run(const LinearBackwardWeight& op) {
   checks.operand("grad_y", op.grad_y, only(op.x.dtype()) | kFloat32, {rows, out});
   checks.operand("grad_weight", op.grad_weight, kFloat32, {out, in});
   checks.optional("grad_bias", op.grad_bias, kFloat32, {out});
-  submit("LinearBackwardWeight", scratch_bytes(op), [&] { launch(op); });
+  submit("LinearBackwardWeight", scratch_bytes(op), [&] { launch(op); },
+         {.rows = op.x.shape()[0], .in = op.x.shape()[1], .out = op.grad_y.shape()[1]});
 }
 
 }  // namespace lsd

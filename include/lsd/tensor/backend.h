@@ -3,10 +3,12 @@
 // A device and its implementation of every family of operations. Ops run in the order they are given; on an
 // asynchronous device copies and ops are ordered with each other, and only synchronize() waits.
 
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "lsd/tensor/attention_ops.h"
 #include "lsd/tensor/loss_ops.h"
@@ -65,6 +67,18 @@ class Backend {
   virtual void copy_on_device(TensorView to, ConstTensorView from) = 0;  // same shape and type
   virtual void synchronize() = 0;  // everything given so far is done; throws what went wrong
 
+  // Points in the order of ops and copies, by number, made at first use. A device's own clock measures between them;
+  // where the host computes, it is the host's.
+  virtual void record_event(int event);
+  virtual void wait_for_event(int event);             // everything given before it is done; throws what went wrong
+  virtual double elapsed_ms(int from, int to) const;  // of two recorded events that have been waited for
+
+  // Host memory that this device's copies run fastest with, and a copy into it that does not make the host wait: done
+  // when an event that was recorded behind it is.
+  virtual DeviceMemory allocate_staging(std::size_t bytes);
+  virtual void copy_to_staging(void* to, ConstTensorView from);
+  virtual std::size_t device_bytes_in_use() const;  // of a device with memory of its own, by all its users; else 0
+
   // While planning, ops check shapes and add up scratch but launch nothing, and allocate() gives no memory.
   void set_planning(bool planning) { context_.planning = planning; }
   bool planning() const { return context_.planning; }
@@ -77,6 +91,7 @@ class Backend {
 
  private:
   DeviceMemory scratch_;
+  std::vector<std::chrono::steady_clock::time_point> event_times_;
 };
 
 }  // namespace lsd

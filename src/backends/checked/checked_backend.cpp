@@ -23,7 +23,9 @@ class CheckedBackend : public WithFamilies<Backend> {
   Device device() const override { return pair_.fast->device(); }
 
   DeviceMemory allocate(std::size_t bytes) override {
-    return planning() ? DeviceMemory(nullptr, bytes, nullptr) : pair_.fast->allocate(bytes);
+    if (planning()) return {nullptr, bytes, nullptr};
+    ++context_.allocations;
+    return pair_.fast->allocate(bytes);
   }
   void copy_to_device(TensorView to, const void* from) override {
     if (!planning()) pair_.fast->copy_to_device(to, from);
@@ -35,6 +37,14 @@ class CheckedBackend : public WithFamilies<Backend> {
     if (!planning()) pair_.fast->copy_on_device(to, from);
   }
   void synchronize() override { pair_.fast->synchronize(); }
+  void record_event(int event) override { pair_.fast->record_event(event); }
+  void wait_for_event(int event) override { pair_.fast->wait_for_event(event); }
+  double elapsed_ms(int from, int to) const override { return pair_.fast->elapsed_ms(from, to); }
+  DeviceMemory allocate_staging(std::size_t bytes) override { return pair_.fast->allocate_staging(bytes); }
+  void copy_to_staging(void* to, ConstTensorView from) override {
+    if (!planning()) pair_.fast->copy_to_staging(to, from);
+  }
+  std::size_t device_bytes_in_use() const override { return pair_.fast->device_bytes_in_use(); }
 
  private:
   checked::Pair pair_;

@@ -5,7 +5,7 @@
 
 #include "../op_families_internal.h"
 #include "cublaslt_library_internal.h"
-#include "cuda_context_internal.h"
+#include "device_parts_internal.h"
 #include "lsd/backends/cuda_device.h"
 #include "lsd/backends/make_backend.h"
 #include "lsd/core/error.h"
@@ -18,68 +18,6 @@ namespace {
 std::string mebibytes(std::size_t bytes) {
   return std::to_string((bytes + (1U << 20U) - 1) >> 20U) + " MiB";
 }
-
-std::string text_of(DeviceFault fault) {
-  const auto number = std::to_string(fault.detail);
-  switch (fault.kind) {
-    case FaultKind::none:
-      return {};
-    case FaultKind::token_outside_table:
-      return "token " + std::to_string(static_cast<std::int32_t>(fault.detail)) +
-             " does not lie within the embedding table";
-    case FaultKind::group_outside_moments:
-      return "a row's group " + number + " does not lie within the moments";
-    case FaultKind::not_positive_definite:
-      return "MultivariateKl: the covariance of the latents is not positive definite (tile " + number +
-             " of its factor); latents may not be finite, or use a larger shrinkage";
-    case FaultKind::sequence_too_long:
-      return "a sequence of " + number + " rows is longer than the layout's max_length";
-  }
-  return "a kernel reported fault " + number;
-}
-
-// Copies between pageable host memory and the device without making the host wait: small ones pass through page-locked
-// memory, which is free again after every synchronize(). Large ones are handed to the driver, which waits by itself.
-class Staging {
- public:
-  static constexpr std::size_t kBytes = std::size_t{16} << 20U, kLargestCopy = kBytes / 4;
-
-  Staging() : memory_(PinnedMemory::allocate(kBytes)) {}
-
-  static bool takes(std::size_t bytes) { return bytes <= kLargestCopy; }
-  bool has_room(std::size_t bytes) const { return used_ + bytes <= kBytes; }
-  std::byte* take(std::size_t bytes) {
-    auto* out = memory_.data() + used_;
-    used_ += scratch_size(bytes);
-    return out;
-  }
-  void deliver_later(void* to, const std::byte* from, std::size_t bytes) { pending_.push_back({to, from, bytes}); }
-  // After the stream has been waited for.
-  void finish() {
-    for (const auto& copy : pending_) std::memcpy(copy.to, copy.from, copy.bytes);
-    pending_.clear();
-    used_ = 0;
-  }
-
- private:
-  struct Pending {
-    void* to;
-    const std::byte* from;
-    std::size_t bytes;
-  };
-  static std::size_t scratch_size(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
-
-  PinnedMemory memory_;
-  std::size_t used_ = 0;
-  std::vector<Pending> pending_;
-};
-
-// What only a real device has; a backend that plans has none of it.
-struct DeviceParts {
-  Stream stream = Stream::create();
-  PinnedMemory fault = PinnedMemory::allocate(sizeof(DeviceFault));
-  Staging staging;
-};
 
 class CudaBackend : public WithFamilies<Backend> {
  public:
@@ -94,11 +32,18 @@ class CudaBackend : public WithFamilies<Backend> {
   void copy_to_host(void* to, ConstTensorView from) override;
   void copy_on_device(TensorView to, ConstTensorView from) override;
   void synchronize() override;
+  void record_event(int event) override;
+  void wait_for_event(int event) override;
+  double elapsed_ms(int from, int to) const override;
+  DeviceMemory allocate_staging(std::size_t bytes) override;
+  void copy_to_staging(void* to, ConstTensorView from) override;
+  std::size_t device_bytes_in_use() const override;
 
   CudaDevice handle() const { return parts_ ? CudaDevice{cuda_.stream, cuda_.device, bus_id_} : CudaDevice{}; }
 
  private:
   void open(const BackendOptions& options);
+  void throw_fault();
 
   CudaContext cuda_;
   std::string description_, bus_id_;
@@ -163,6 +108,7 @@ void CudaBackend::open(const BackendOptions& options) {
 
 DeviceMemory CudaBackend::allocate(std::size_t bytes) {
   if (planning()) return {nullptr, bytes, nullptr};
+  ++context_.allocations;
   void* data = nullptr;
   const auto status = cudaMalloc(&data, bytes > 0 ? bytes : 1);
   if (status == cudaErrorMemoryAllocation) {
@@ -215,12 +161,56 @@ void CudaBackend::synchronize() {
   if (!parts_) return;
   check_cuda(cudaStreamSynchronize(cuda_.stream), "wait for the GPU");
   parts_->staging.finish();
+  throw_fault();
+}
+
+void CudaBackend::throw_fault() {
   auto* fault = reinterpret_cast<volatile DeviceFault*>(parts_->fault.data());
   const DeviceFault seen{fault->kind, fault->detail};
   if (seen.kind == FaultKind::none) return;
   fault->kind = FaultKind::none;
   if (seen.kind == FaultKind::not_positive_definite) throw SystemError(text_of(seen));
   throw InternalError(text_of(seen));
+}
+
+void CudaBackend::record_event(int event) {
+  if (!parts_) return;
+  auto& events = parts_->events;
+  while (events.size() <= static_cast<std::size_t>(event)) events.push_back(Event::create(true));
+  events[static_cast<std::size_t>(event)].record(cuda_.stream);
+}
+
+void CudaBackend::wait_for_event(int event) {
+  if (!parts_) return;
+  check_cuda(cudaEventSynchronize(parts_->events.at(static_cast<std::size_t>(event)).get()), "wait for the GPU");
+  throw_fault();
+}
+
+double CudaBackend::elapsed_ms(int from, int to) const {
+  if (!parts_) return 0.0;
+  const auto& events = parts_->events;
+  float milliseconds = 0.0F;
+  check_cuda(cudaEventElapsedTime(&milliseconds, events.at(static_cast<std::size_t>(from)).get(),
+                                  events.at(static_cast<std::size_t>(to)).get()),
+             "ask for the time between two events");
+  return static_cast<double>(milliseconds);
+}
+
+DeviceMemory CudaBackend::allocate_staging(std::size_t bytes) {
+  return planning() ? DeviceMemory(nullptr, bytes, nullptr) : allocate_page_locked(bytes);
+}
+
+void CudaBackend::copy_to_staging(void* to, ConstTensorView from) {
+  if (planning() || from.bytes() == 0) return;
+  check_cuda(
+      cudaMemcpyAsync(to, from.raw(), static_cast<std::size_t>(from.bytes()), cudaMemcpyDeviceToHost, cuda_.stream),
+      "copy from the GPU");
+}
+
+std::size_t CudaBackend::device_bytes_in_use() const {
+  std::size_t free_bytes = 0, total = 0;
+  if (parts_) check_cuda(cudaMemGetInfo(&free_bytes, &total), "ask for the GPU's free memory");
+  return total - free_bytes;
 }
 
 }  // namespace

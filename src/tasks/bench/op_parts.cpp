@@ -1,19 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include <chrono>
 #include <string_view>
+#include <vector>
 
 #include "op_parts_internal.h"
 
 namespace lsd::tasks {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double milliseconds_since(Clock::time_point begin) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
-}
 
 std::string part_of(std::string_view op) {
   if (op.starts_with("Linear") && op != "LinearCombination") return "products";
@@ -27,26 +21,30 @@ std::string part_of(std::string_view op) {
 
 }  // namespace
 
+// Events 0 and 1 stand around the step, 2 i + 2 and 2 i + 3 around its operation i.
 PartTimes time_parts(Backend& backend, const std::function<void()>& step) {
-  PartTimes parts;
-  Clock::time_point begin;
+  std::vector<std::string> ops;
   auto& context = backend.op_context();
-  context.begin_range = [&](std::string_view) {
-    backend.synchronize();
-    begin = Clock::now();
+  context.begin_range = [&](std::string_view op) {
+    ops.emplace_back(op);
+    backend.record_event(static_cast<int>(2 * ops.size()));
   };
-  context.end_range = [&](std::string_view op) {
-    backend.synchronize();
-    parts[part_of(op)] += milliseconds_since(begin);
-  };
+  context.end_range = [&](std::string_view) { backend.record_event(static_cast<int>(2 * ops.size() + 1)); };
   backend.synchronize();
-  const auto step_begin = Clock::now();
+  backend.record_event(0);
   step();
-  backend.synchronize();
-  double rest = milliseconds_since(step_begin);
+  backend.record_event(1);
   context.begin_range = nullptr;
   context.end_range = nullptr;
-  for (const auto& [part, milliseconds] : parts) rest -= milliseconds;
+  backend.wait_for_event(1);
+  PartTimes parts;
+  double rest = backend.elapsed_ms(0, 1);
+  for (std::size_t i = 0; i < ops.size(); ++i) {
+    const auto event = static_cast<int>(2 * i + 2);
+    const double milliseconds = backend.elapsed_ms(event, event + 1);
+    parts[part_of(ops[i])] += milliseconds;
+    rest -= milliseconds;
+  }
   parts["between operations"] = rest;
   return parts;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Where the time of a step goes, by kind of operation. Every operation is waited for, so that what the device does is
-// counted where it was asked for; the sum is a little longer than a step that is left alone.
+// Where the time of a step goes, by kind of operation: from events in the order of the device's work, on a CPU from its
+// clock. Nothing is waited for inside the step.
 
 #include <functional>
 #include <map>

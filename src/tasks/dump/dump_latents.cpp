@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <chrono>
 #include <optional>
 
 #include "../estimate/work_estimate_internal.h"
@@ -127,6 +129,7 @@ class LatentDump {
     runtime_.log.info(whole.sizes());
     TimeTeller time(runtime_.log, whole);
     Progress progress(runtime_.log, "latents", mine, "tokens");
+    const auto begin = std::chrono::steady_clock::now();
     std::int64_t stopped = 0;
     for (std::size_t part = 0; part < missing.size() && stopped == 0; ++part) {
       if (rank_of[part] != runtime_.ranks.rank()) continue;
@@ -141,12 +144,26 @@ class LatentDump {
     progress.finish();
     runtime_.watchdog->progress();
     runtime_.ranks.all_reduce_max(std::span(&stopped, 1));
+    tell_limit(done, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
     runtime_.watchdog->progress();
     return stopped == 0;
   }
 
+  // Collective. Means over the ranks, of which each has a disk and a device to wait for.
+  void tell_limit(std::int64_t tokens, double seconds) {
+    std::array<double, 4> sums{static_cast<double>(tokens), seconds, waits_.compute, waits_.disk};
+    runtime_.ranks.all_reduce_sum(std::span(sums));
+    const auto ranks = static_cast<double>(runtime_.ranks.size());
+    if (sums[0] == 0.0) return;
+    runtime_.log.info(fmt::format(
+        "{} tokens in {:.1f} s, {} tokens/s; computing stood still {:.1f} s for writing, writing {:.1f} s for "
+        "computing: {} was the limit",
+        human_count(sums[0]), sums[1] / ranks, human_count(sums[0] * ranks / sums[1]), sums[2] / ranks, sums[3] / ranks,
+        sums[2] > sums[3] ? "writing" : "computing"));
+  }
+
   bool make_part(std::size_t part, const std::function<void(std::int64_t)>& on_tokens) {
-    PartMaker maker(content_, embedder_, runtime_.stop);
+    PartMaker maker(content_, embedder_, runtime_.stop, waits_);
     const auto result = maker.make(folder_.path(), part, folder_.placement_of(part), on_tokens);
     if (result == PartMaker::Result::was_there && !folder_.is_there(part)) {
       throw SystemError(fmt::format("{}: another job has put a part in place that is not this dump's",
@@ -161,6 +178,7 @@ class LatentDump {
   DumpContent content_;
   SequenceEmbedder embedder_;
   DumpFolder folder_;
+  DumpWaits waits_;
 };
 
 }  // namespace

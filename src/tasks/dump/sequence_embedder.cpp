@@ -23,20 +23,6 @@ models::RepresentationSpec spec_of(const FeatureConfig& config) {
   return spec;
 }
 
-std::vector<float> floats_on_host(Backend& backend, ConstTensorView view) {
-  std::vector<float> values(static_cast<std::size_t>(view.elements()));
-  if (view.dtype() == DType::float32) {
-    backend.copy_to_host(values.data(), view);
-    backend.synchronize();
-    return values;
-  }
-  std::vector<BFloat16> raw(values.size());
-  backend.copy_to_host(raw.data(), view);
-  backend.synchronize();
-  std::transform(raw.begin(), raw.end(), values.begin(), [](BFloat16 x) { return static_cast<float>(x); });
-  return values;
-}
-
 }  // namespace
 
 void FeatureConfig::validate() const {
@@ -119,33 +105,65 @@ std::size_t SequenceEmbedder::memory_bytes() {
   return model_.bytes() + device_for(packing_.capacity).runner.memory_bytes();
 }
 
-EmbeddedBatch SequenceEmbedder::run(const data::MicroBatchPlan& plan, const EmbedRequest& request) {
+void SequenceEmbedder::start(int slot, const data::MicroBatchPlan& plan, const EmbedRequest& request) {
   auto& device = device_for(plan.rows);
   data::fill_batch(source_, plan, {.specials = packing_.specials, .token_dropout = model_.encoder.token_dropout()},
                    device.host);
   const auto features = device.runner.run(device.host);
   const auto& batch = device.runner.batch();
-  EmbeddedBatch result{.plan = plan};
   backend_.reduce().run(GroupMoments{.z = features,
                                      .row_group = batch.residue_group,
                                      .count = device.count,
                                      .mean = device.mean,
                                      .variance = device.variance});
-  if (request.means) {
+  if (request.means)
     backend_.reduce().run(
         SequenceMean{.x = features, .row_mask = batch.residue_mask, .layout = batch.layout, .mean = device.means});
-    result.means =
-        floats_on_host(backend_, device.means.row_range(0, static_cast<std::int64_t>(plan.sequences.size())));
+  auto& kept = slots_[static_cast<std::size_t>(slot)];
+  kept.plan = &plan;
+  copy_results(kept, device, features, request);
+  backend_.record_event(slot);
+}
+
+void SequenceEmbedder::copy_results(Slot& slot, Device& device, ConstTensorView features, const EmbedRequest& request) {
+  const auto rows = request.rows ? features.row_range(0, slot.plan->rows) : ConstTensorView{};
+  const auto means =
+      request.means ? ConstTensorView(device.means.row_range(0, static_cast<std::int64_t>(slot.plan->sequences.size())))
+                    : ConstTensorView{};
+  const auto bytes = static_cast<std::size_t>(device.mean.bytes() + device.variance.bytes() + means.bytes()) +
+                     static_cast<std::size_t>(rows.bytes());
+  if (slot.memory.bytes() < bytes) {
+    slot.memory = {};
+    slot.memory = backend_.allocate_staging(bytes);
   }
-  if (request.rows) result.rows = floats_on_host(backend_, features.row_range(0, plan.rows));
-  result.moment_mean = floats_on_host(backend_, device.mean);
-  result.moment_variance = floats_on_host(backend_, device.variance);
+  auto* next = static_cast<std::byte*>(slot.memory.data());
+  const auto copy = [&](ConstTensorView from) {
+    const ConstTensorView to(next, from.dtype(), from.shape());
+    if (!from.present()) return ConstTensorView{};
+    backend_.copy_to_staging(next, from);
+    next += from.bytes();
+    return to;
+  };
+  const auto floats = [&](ConstTensorView from) {
+    const auto to = copy(from);
+    return to.present() ? to.span<float>() : std::span<const float>{};
+  };
+  slot.result = {.plan = slot.plan};
+  slot.result.moment_mean = floats(device.mean);
+  slot.result.moment_variance = floats(device.variance);
+  slot.result.means = floats(means);
+  slot.result.rows = copy(rows);
+}
+
+EmbeddedBatch SequenceEmbedder::finish(int slot) {
+  backend_.wait_for_event(slot);
+  const auto& result = slots_[static_cast<std::size_t>(slot)].result;
   for (const float value : result.moment_variance) {
     if (std::isfinite(value)) continue;
     throw DataError(
         fmt::format("the model gives features that are not finite for records {} to {}: its weights are damaged or "
                     "its training diverged",
-                    plan.first_visit, plan.end_visit - 1));
+                    result.plan->first_visit, result.plan->end_visit - 1));
   }
   return result;
 }

@@ -2,10 +2,15 @@
 #pragma once
 // Features of whole sequences, packed in record order: what dumps and probes share. Which records stand together in a
 // batch depends on the range asked for alone, so the same range gives the same bits on any rank.
+//
+// start() gives the device a batch and the copies of its results; finish() waits for them. Several batches may be under
+// way, each in a slot of host memory of its own.
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "lsd/data/packing.h"
@@ -29,12 +34,13 @@ struct FeatureModel {
   const std::string& weights() const { return denoiser ? denoiser->fingerprint() : encoder.fingerprint(); }
 };
 
-// One packed batch on the host. Rows of the batch's sequences stand end to end, in record order.
+// One packed batch in host memory, until its slot is started again. Rows of the batch's sequences stand end to end, in
+// record order.
 struct EmbeddedBatch {
-  const data::MicroBatchPlan& plan;
-  std::vector<float> rows;                          // [plan.rows, width], when asked for
-  std::vector<float> means;                         // [sequences, width], when asked for
-  std::vector<float> moment_mean, moment_variance;  // [width] over plan.residues residues
+  const data::MicroBatchPlan* plan;
+  ConstTensorView rows;                                 // [plan.rows, width], activation type, when asked for
+  std::span<const float> means;                         // [sequences, width], when asked for
+  std::span<const float> moment_mean, moment_variance;  // [width] over plan.residues residues
 };
 
 struct EmbedRequest {
@@ -48,12 +54,23 @@ class SequenceEmbedder {
   ~SequenceEmbedder();
 
   std::vector<data::MicroBatchPlan> plan(std::int64_t begin, std::int64_t end) const;
-  EmbeddedBatch run(const data::MicroBatchPlan& plan, const EmbedRequest& request);
+
+  static constexpr int kSlots = 3;
+  // `plan` must live until finish(). The slot's earlier batch is no longer in use.
+  void start(int slot, const data::MicroBatchPlan& plan, const EmbedRequest& request);
+  // Throws DataError when the features are not finite.
+  EmbeddedBatch finish(int slot);
   // Of the models and of a usual batch, which it makes ready; a sequence above the capacity takes more.
   std::size_t memory_bytes();
 
  private:
   struct Device;
+  struct Slot {
+    const data::MicroBatchPlan* plan = nullptr;
+    DeviceMemory memory;  // in host memory that copies are fast with; grows to the largest batch
+    EmbeddedBatch result = {};
+  };
+  void copy_results(Slot& slot, Device& device, ConstTensorView features, const EmbedRequest& request);
   Device& device_for(std::int64_t rows);
 
   Backend& backend_;
@@ -62,6 +79,7 @@ class SequenceEmbedder {
   data::PackingOptions packing_;
   std::int64_t longest_rows_ = 0;
   std::unique_ptr<Device> usual_, long_;
+  std::array<Slot, kSlots> slots_;
 };
 
 }  // namespace lsd::tasks
