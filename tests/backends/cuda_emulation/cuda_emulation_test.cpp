@@ -82,6 +82,33 @@ TEST(CudaOnTheHost, TellsOfACovarianceThatIsNotPositiveDefinite) {
                             {"not positive definite", "shrinkage"});
 }
 
+TEST(CudaOnTheHost, ACopyIntoStagingIsThereBehindItsEvent) {
+  const auto backend = backends::make_cuda_backend({});
+  Operands operands(*backend, DType::float32, 1);
+  const auto view = operands.values("values", std::vector<float>{1.0F, 2.0F, 3.0F});
+  const auto allocations = backend->op_context().allocations;
+  const auto staging = backend->allocate_staging(3 * sizeof(float));
+  backend->record_event(0);
+  backend->copy_to_staging(staging.data(), view);
+  backend->record_event(5);
+  backend->wait_for_event(5);
+  const auto* host = static_cast<const float*>(staging.data());
+  EXPECT_EQ(std::vector<float>(host, host + 3), (std::vector<float>{1.0F, 2.0F, 3.0F}));
+  EXPECT_GE(backend->elapsed_ms(0, 5), 0.0);
+  EXPECT_EQ(backend->op_context().allocations, allocations);  // host memory is not the device's
+}
+
+TEST(CudaOnTheHost, WaitingForAnEventTellsOfAFault) {
+  const auto backend = backends::make_cuda_backend({});
+  Operands operands(*backend, DType::float32, 1);
+  const EmbeddingForward op{.tokens = operands.values("tokens", std::vector<std::int32_t>{7}),
+                            .table = operands.normal("table", DType::float32, {3, 8}),
+                            .y = operands.output("y", DType::float32, {1, 8})};
+  backend->pointwise().run(op);
+  backend->record_event(0);
+  expect_error<InternalError>([&] { backend->wait_for_event(0); }, {"token 7", "embedding table"});
+}
+
 TEST(CudaOnTheHost, RefusesADeviceThatIsNotThere) {
   expect_error<UserError>([] { backends::make_cuda_backend({.device = 3}); }, {"GPU 3", "sees 1"});
 }
