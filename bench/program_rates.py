@@ -87,7 +87,7 @@ class Programs:
         every = max(1, self.options.steps // 4)
         self.call("lsd_train_autoencoder", f"--config={config}", f"--run.directory={directory}",
                   f"--data.shards={self.shards}", f"--training.steps={2 + self.options.steps}",
-                  f"--training.capacity={self.options.capacity}", "--training.micro_batches=1",
+                  f"--training.capacity={self.options.capacity}", "--training.micro_batches=1", "--optimizer.warmup_steps=1",
                   f"--training.log_every={every}", "--validation.every_steps=0",
                   f"--compute.activation={self.options.activation}")
         self.encoder = directory
