@@ -113,6 +113,8 @@ int run_task(const AppInfo& info, const CommandLine& line, dist::HostCommunicato
                          .backend = compute.backend.get(),
                          .collectives = compute.collectives.get(),
                          .watchdog = make_watchdog(line, log)};
+  if (compute.backend && backends::cuda_device_of(*compute.backend).present())
+    runtime.free_memory = [] { return static_cast<std::uint64_t>(backends::free_gpu_memory()); };
   log.info(fmt::format("{} {} (git {}), ranks {}{}", info.name, version(), git_revision(), ranks.size(),
                        compute.backend
                            ? fmt::format(", {}, sums: {}", compute.backend->description(), compute.collectives->name())

@@ -24,6 +24,10 @@ DeviceMemory allocate_page_locked(std::size_t) {
   throw InternalError("this build has no CUDA backend");
 }
 
+std::size_t free_gpu_memory() {
+  throw InternalError("this build has no CUDA backend");
+}
+
 bool cuda_device_present(std::string& why_not) {
   why_not = "this build has no CUDA backend";
   return false;

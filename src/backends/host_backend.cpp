@@ -4,9 +4,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
-#include <sstream>
 
 #include "lsd/core/error.h"
+#include "lsd/core/host_memory.h"
 
 namespace lsd::backends {
 namespace {
@@ -24,19 +24,13 @@ std::string proc_value(const char* path, std::string_view key) {
   return {};
 }
 
-std::size_t available_bytes() {
-  std::istringstream text(proc_value("/proc/meminfo", "MemAvailable"));
-  std::size_t kibibytes = 0;
-  return text >> kibibytes ? kibibytes * 1024 : SIZE_MAX;
-}
-
 }  // namespace
 
 DeviceMemory HostBackend::allocate(std::size_t bytes) {
   if (planning()) return {nullptr, bytes, nullptr};
   ++context_.allocations;
   const auto padded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
-  const auto available = available_bytes();
+  const auto available = available_host_memory();
   // The kernel promises more than it has, so ask it first: a refusal here beats being killed in the middle of a run.
   void* data = padded <= available ? std::aligned_alloc(kAlignment, padded > 0 ? padded : kAlignment) : nullptr;
   if (data == nullptr)

@@ -3,6 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <utility>
+
 #include "lsd/core/log.h"
 
 namespace lsd::train {
@@ -30,6 +33,8 @@ std::string MemoryPlan::text() const {
 
 MemoryPlan plan_memory(Backend& backend, const BuildModel& build, const PlanRequest& request) {
   const PlanningScope planning(backend);
+  auto& scratch_peak = backend.op_context().scratch_peak_bytes;
+  const auto scratch_before = std::exchange(scratch_peak, 0);
   const auto model = build(backend);
   auto& store = model->parameters();
   // Rank 0 keeps as much as any.
@@ -61,6 +66,7 @@ MemoryPlan plan_memory(Backend& backend, const BuildModel& build, const PlanRequ
   plan.batch_bytes = batch.bytes();
   plan.activation_bytes = arena.peak_bytes();
   plan.scratch_bytes = backend.planned_scratch_bytes();
+  scratch_peak = std::max(scratch_peak, scratch_before);
   return plan;
 }
 

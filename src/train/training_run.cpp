@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "lsd/core/fault_point.h"
+#include "lsd/train/capacity_search.h"
 #include "lsd/train/run_estimate.h"
 #include "training_loop_internal.h"
 
@@ -134,14 +135,18 @@ void check_job(const TrainingJob& job) {
 }
 
 MemoryPlan plan_of(TrainingJob& job) {
+  if (job.set_capacity) job.set_capacity(job.training.capacity);
+  const auto ranks = job.run.memory_plan && job.run.memory_plan_ranks > 0 ? static_cast<int>(job.run.memory_plan_ranks)
+                                                                          : job.world.ranks.size();
   auto plan = plan_memory(job.world.backend, job.build,
                           {.shape = batch_shape(job),
                            .activation = dtype_from_name(job.compute.activation),
                            .residual = dtype_from_name(job.compute.residual),
                            .recompute = recompute_from_name(job.compute.recompute),
                            .ema = job.ema,
-                           .ranks = job.compute.shard_optimizer ? job.world.ranks.size() : 1});
+                           .ranks = job.compute.shard_optimizer ? ranks : 1});
   plan.frozen_bytes = job.frozen_bytes;
+  plan.batch_bytes += job.extra_bytes_per_token * static_cast<std::size_t>(job.training.capacity);
   return plan;
 }
 
@@ -153,13 +158,16 @@ bool run_training(TrainingJob job) {
   job.packing.seed = job.content.seed = job.order.seed = static_cast<std::uint32_t>(job.run.seed);
   const auto plan = plan_of(job);
   if (job.run.memory_plan) {
-    job.log.info(plan.text() + estimate_of(job, plan, 0).text(expected_tflops()));
+    const auto limit = memory_limit(job);
+    job.log.info(plan.text() + (limit ? capacity_text(largest_capacity(job, *limit), *limit) + "\n" : "") +
+                 estimate_of(job, plan, 0).text(expected_tflops()));
     return true;
   }
   const WatchScope scope(*job.watchdog, "start");
   job.prepare = told_of(job.prepare, job.watchdog);
   RunFolder folder(job);
   if (folder.already_done()) return true;
+  require_memory(job, plan);
   return folder.finish([&] {
     auto& backend = job.world.backend;
     backend.reserve_scratch(plan.scratch_bytes);

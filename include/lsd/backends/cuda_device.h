@@ -18,6 +18,8 @@ struct CudaDevice {
 
 // Not present for every backend but "cuda", and for one that only plans.
 CudaDevice cuda_device_of(Backend& backend);
+// Bytes that can still be allocated on the GPU of this thread. Only where cuda_device_of() is present.
+std::size_t free_gpu_memory();
 // Host memory that copies to and from the GPU run fastest with. Only where cuda_device_of() is present.
 DeviceMemory allocate_page_locked(std::size_t bytes);
 

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 
+#include "lsd/core/host_memory.h"
 #include "lsd/core/log.h"
 #include "lsd/core/stop_signal.h"
 #include "lsd/core/watchdog.h"
@@ -23,6 +24,8 @@ struct Runtime {
   dist::TensorCollectives* collectives = nullptr;
   // Ends this process when a task that has told of progress no longer does; without a limit unless run_app sets one.
   std::shared_ptr<Watchdog> watchdog = std::make_shared<Watchdog>();
+  // Bytes that can still be allocated where the backend computes; 2^64 - 1 where nobody knows.
+  std::function<std::uint64_t()> free_memory = available_host_memory;
   // Set by the task, on every rank, once a run folder is its own: run_app commits FAILED there when the task throws.
   std::filesystem::path run_folder = {};
   // False once a newer start of the job has taken the folder over, which then is no longer this one's to write to.

@@ -161,6 +161,8 @@ struct RunConfig {
   std::string init_from;
   std::int64_t stop_after = 0;
   bool memory_plan = false;
+  std::string memory_limit;
+  std::int64_t memory_plan_ranks = 0;
 
   static void visit(auto& self, auto&& field) {
     field("directory", self.directory,
@@ -173,7 +175,15 @@ struct RunConfig {
         "stop_after", self.stop_after,
         {.help = "stop, resumable, after this step (exit code 75); 0: never", .unit = "steps", .min = 0, .max = 1e12});
     field("memory_plan", self.memory_plan,
-          {.help = "print the memory that one step needs, part by part, and what the whole run takes, and end"});
+          {.help = "print the memory that one step needs, part by part, the largest training.capacity that fits and what "
+                   "the whole run takes, and end"});
+    field("memory_limit", self.memory_limit,
+          {.help = "memory that a rank may use on its device, as in 80GiB: a run that needs more is refused; empty: "
+                   "what is free there"});
+    field("memory_plan_ranks", self.memory_plan_ranks,
+          {.help = "ranks that the plan of a sharded optimizer is made for; 0: those of this start",
+           .min = 0,
+           .max = 1e6});
   }
 };
 

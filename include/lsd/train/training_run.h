@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include "lsd/core/host_memory.h"
 #include "lsd/core/log.h"
 #include "lsd/core/stop_signal.h"
 #include "lsd/core/watchdog.h"
@@ -49,7 +50,13 @@ struct TrainingJob {
   std::function<void(const data::HostBatch&, bool validating)> prepare = {};
   // Called on every rank once the run directory is this run's own: it is so until a newer attempt begins.
   std::function<void(const io::Attempt&)> on_folder = {};
-  std::size_t frozen_bytes = 0;                                       // for the memory plan
+  // For the memory plan: models that do not train, whether they are in memory already, what a token of a micro-batch
+  // takes besides the batch itself, and what tells `build` that another capacity is planned for.
+  std::size_t frozen_bytes = 0;
+  bool frozen_in_place = false;
+  std::size_t extra_bytes_per_token = 0;
+  std::function<std::uint64_t()> free_memory = available_host_memory;  // of the device
+  std::function<void(std::int64_t)> set_capacity = {};
   std::shared_ptr<Watchdog> watchdog = std::make_shared<Watchdog>();  // hears of progress
 };
 
@@ -59,7 +66,7 @@ bool run_training(TrainingJob job);
 // Throws UserError when ranks and micro-batches do not fit together, or the options contradict each other.
 void check_job(const TrainingJob& job);
 BatchShape batch_shape(const TrainingJob& job);
-// What --run.memory_plan prints.
+// Of one step at training.capacity.
 MemoryPlan plan_of(TrainingJob& job);
 
 nn::Recompute recompute_from_name(const std::string& name);

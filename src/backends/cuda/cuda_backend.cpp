@@ -118,7 +118,7 @@ DeviceMemory CudaBackend::allocate(std::size_t bytes) {
     throw SystemError("not enough GPU memory: " + mebibytes(bytes) + " asked for in one piece, " +
                       mebibytes(free_bytes) + " of " + mebibytes(total) +
                       " free; use a smaller batch capacity, recomputation or a smaller model "
-                      "(--memory-plan tells what a run needs)");
+                      "(--run.memory_plan=true tells what a run needs and what fits)");
   }
   check_cuda(status, "allocate " + mebibytes(bytes) + " of GPU memory");
   return {data, bytes, [](void* memory) { (void)cudaFree(memory); }};
@@ -243,6 +243,12 @@ DeviceMemory allocate_page_locked(std::size_t bytes) {
 CudaDevice cuda_device_of(Backend& backend) {
   const auto* found = dynamic_cast<cuda::CudaBackend*>(&backend);
   return found != nullptr ? found->handle() : CudaDevice{};
+}
+
+std::size_t free_gpu_memory() {
+  std::size_t free_bytes = 0, total = 0;
+  cuda::check_cuda(cudaMemGetInfo(&free_bytes, &total), "ask for the GPU's free memory");
+  return free_bytes;
 }
 
 }  // namespace lsd::backends

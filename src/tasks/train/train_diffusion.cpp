@@ -22,6 +22,7 @@ struct LatentSetup {
   std::shared_ptr<StoredBatch> batch;
   train::LatentMoments moments;
   std::int64_t width = 0;
+  std::int64_t rows = 0;  // of a micro-batch
 };
 
 // The shape that a config file of lsd_train_autoencoder describes.
@@ -46,6 +47,7 @@ void open_encoder(const TrainDiffusionConfig& config, train::TrainingJob& job, L
     with_context("while opening latents.autoencoder = " + config.latents.autoencoder,
                  [&] { setup.frozen.emplace(backend, config.latents.autoencoder, type); });
     setup.encoder = &setup.frozen->model();
+    job.frozen_in_place = true;
     job.content.token_dropout = setup.frozen->token_dropout();
     job.identity.fingerprints["autoencoder"] = setup.frozen->fingerprint();
   }
@@ -55,12 +57,11 @@ void open_encoder(const TrainDiffusionConfig& config, train::TrainingJob& job, L
 
 void open_latents(const TrainDiffusionConfig& config, train::TrainingJob& job, LatentSetup& setup) {
   if (config.latents.source == "recompute") return open_encoder(config, job, setup);
-  if (config.run.memory_plan) {
-    setup.width = io::EmbeddingReader(config.latents.dump).width();
-    return;
-  }
+  setup.width = io::EmbeddingReader(config.latents.dump).width();
+  const auto bytes_per_value = size_of(dtype_from_name(config.compute.activation));
+  job.extra_bytes_per_token = static_cast<std::size_t>(setup.width * bytes_per_value);
+  if (config.run.memory_plan) return;
   setup.train = std::make_unique<StoredLatents>(config.latents.dump, *job.train);
-  setup.width = setup.train->width();
   job.identity.fingerprints["autoencoder"] = setup.train->manifest().identity.weights;
   if (config.latents.valid_dump.empty())
     job.valid = nullptr;
@@ -86,14 +87,14 @@ void find_moments(const TrainDiffusionConfig& config, train::TrainingJob& job, L
     throw UserError(fmt::format("the moments have {} dimensions, the latents {}", setup.moments.width(), setup.width));
 }
 
-train::BuildModel builder(const TrainDiffusionConfig& config, const LatentSetup& setup, std::int64_t rows) {
-  return [&config, &setup, rows](Backend& backend) -> std::unique_ptr<models::Model> {
+train::BuildModel builder(const TrainDiffusionConfig& config, const LatentSetup& setup) {
+  return [&config, &setup](Backend& backend) -> std::unique_ptr<models::Model> {
     const auto type = dtype_from_name(config.compute.activation);
     auto denoiser = models::build_denoiser(config.model, setup.width);
     denoiser->parameters().allocate(backend, type, true);
     std::shared_ptr<StoredBatch> stored = setup.batch;
     if (!setup.encoder && (backend.planning() || !stored))
-      stored = std::make_shared<StoredBatch>(backend, rows, setup.width, type);
+      stored = std::make_shared<StoredBatch>(backend, setup.rows, setup.width, type);
     return std::make_unique<FrozenLatentsModel>(backend, std::move(denoiser), setup.encoder, std::move(stored),
                                                 setup.moments);
   };
@@ -118,7 +119,9 @@ Outcome train_diffusion(const TrainDiffusionConfig& config, Runtime& runtime) {
                                                       : train::ImportanceSampler::Kind::loss_rms;
   const auto schedule = models::noise_schedule_from_name(config.model.schedule);
   job.effective_time = [schedule](double t) { return models::effective_time(schedule, t); };
-  job.build = builder(config, setup, config.training.capacity);
+  job.build = builder(config, setup);
+  setup.rows = config.training.capacity;
+  job.set_capacity = [&setup](std::int64_t capacity) { setup.rows = capacity; };
   setup.moments = {std::vector<float>(static_cast<std::size_t>(setup.width)),
                    std::vector<float>(static_cast<std::size_t>(setup.width), 1.0F)};
   if (!config.run.memory_plan) {

@@ -24,6 +24,7 @@ train::TrainingJob common_job(const Config& config, Runtime& runtime, const std:
       .world = {runtime.ranks, *runtime.collectives, *runtime.backend}, .log = runtime.log, .stop = runtime.stop};
   job.program = program;
   job.watchdog = runtime.watchdog;
+  job.free_memory = runtime.free_memory;
   job.identity.config_text = schema.text();
   job.identity.settings = train::settings_of(schema, result_keys());
   job.fingerprint = schema.fingerprint(result_keys());
