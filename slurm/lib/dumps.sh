@@ -41,11 +41,11 @@ run_dump() { # stage option...
     rm -f "$run_folder/jobs/$stage.list"
     run_stage "$stage" lsd_dump_latents "$@"
   fi
-  write_dump_list "$stage" "$tasks"
-  if [[ $(stage_state "$stage") == "done" ]]; then
+  if [[ -e $(stage_folder "$stage")/DONE ]]; then
     say "$stage of run $LSD_RUN is done already: $(stage_folder "$stage")"
     exit 0
   fi
+  write_dump_list "$stage" "$tasks"
   unit=$stage/$(dump_task_name "$SLURM_ARRAY_TASK_ID" "$tasks")
   run_stage "$unit" lsd_dump_latents "$@" --output.task_index "$SLURM_ARRAY_TASK_ID" --output.task_count "$tasks"
 }

@@ -34,6 +34,29 @@ read_pipeline() { # file
   check_pipeline "$file"
 }
 
+# Slurm's forms: minutes, minutes:seconds, hours:minutes:seconds, days-hours[:minutes[:seconds]].
+seconds_of() { # time
+  local days=0 parts
+  [[ $1 =~ ^([0-9]+-)?[0-9]+(:[0-9]+){0,2}$ ]] || return 1
+  IFS=: read -r -a parts <<<"${1#*-}"
+  if [[ $1 == *-* ]]; then
+    days=${1%%-*}
+    echo $((10#$days * 86400 + 10#${parts[0]} * 3600 + 10#${parts[1]:-0} * 60 + 10#${parts[2]:-0}))
+  elif [[ ${#parts[@]} == 3 ]]; then
+    echo $((10#${parts[0]} * 3600 + 10#${parts[1]} * 60 + 10#${parts[2]}))
+  else
+    echo $((10#${parts[0]} * 60 + 10#${parts[1]:-0}))
+  fi
+}
+
+# A job whose signal comes at once would stop and requeue itself for ever.
+check_time() { # file kind time
+  local seconds ahead=${setting[$2.signal_seconds]:-300}
+  seconds=$(seconds_of "$3") || die "$1: $2.time = '$3': as sbatch takes it: minutes, hours:minutes:seconds or days-hours"
+  ((seconds > ahead)) ||
+    die "$1: $2.time = '$3' is over before it begins: the job is told to stop $ahead s ahead of that; raise it, or lower $2.signal_seconds"
+}
+
 check_pipeline() {
   local file=$1 key value
   [[ -n ${setting[variants]:-} ]] || die "$file: 'variants' is missing, for example: variants = nm_m"
@@ -46,6 +69,7 @@ check_pipeline() {
       *.nodes | *.ranks_per_node | *.slices | *.signal_seconds | *.jobs | *.jobs_at_once)
         [[ $value =~ ^[1-9][0-9]*$ ]] || die "$file: $key = '$value': a whole number from 1"
         ;;
+      *.time) check_time "$file" "${key%.time}" "$value" ;;
       *.gpus_per_node) [[ $value =~ ^[0-9]+$ ]] || die "$file: $key = '$value': a whole number from 0" ;;
     esac
   done

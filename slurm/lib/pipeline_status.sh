@@ -99,7 +99,7 @@ print_status() {
     printf '%-22s %-12s %-20s %-16s %-12s %s\n' "$stage" "${first:--}$([[ $slices -lt 1 ]] || echo "+$slices")" "$state" \
       "$(progress_of "$stage")" "$left" "$(last_checkpoint_step "$stage" || true)" | sed 's/ *$//'
     [[ -z $reason ]] || printf '    failed: %s\n' "$reason"
-    [[ $stage != dump_* || ! -e $run_folder/jobs/$stage.list ]] || printf '    tasks %s\n' "$(dump_tasks_by_state "$stage")"
+    [[ $stage != dump_* || $state == "done"* || ! -e $run_folder/jobs/$stage.list ]] || printf '    tasks %s\n' "$(dump_tasks_by_state "$stage")"
   done < <(stages_on_disk)
 }
 

@@ -61,6 +61,9 @@ test_refused_files() {
   refused "no variants" "'variants' is missing" "run = x"
   refused "unknown variant" "variant 'xy': there is no slurm/train_xy_s.sh" "variants = xy"
   refused "nodes = none" "train.nodes = 'none': a whole number from 1" "variants = nm" "train.nodes = none"
+  refused "time below the signal" "report.time = '5' is over before it begins" "variants = nm" "report.time = 5"
+  refused "time of no form" "train.time = 'soon'" "variants = nm" "train.time = soon"
+  check "times in seconds" "600 90 3723 183600 90061" "$(source slurm/lib/pipeline_config.sh; for time in 10 1:30 01:02:03 2-3 1-1:01:01; do seconds_of $time; done | xargs)"
   refused "latents = both" "latents = 'both'" "variants = nm" "latents = both"
   slurm/pipeline.sh --from sample --dry-run tests/slurm/mini.cfg >"$work/out" 2>&1
   check "unknown --from: code" 1 $?

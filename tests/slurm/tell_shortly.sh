@@ -12,6 +12,7 @@ logs_of() { # run
 echo "== FAILED, in short"
 find . -maxdepth 1 -name 'core*' -type f -newer "$PREFIX/run_began" -printf 'FAIL  a process has crashed and left %f\n'
 for result in "$PREFIX"/results/*.txt; do
+  [[ -e $result ]] || continue
   name=$(basename "$result" .txt)
   facts=$(grep -E '^FAIL|not within' "$result" | cut -c1-240)
   [[ -e $PREFIX/results/$name.count ]] || facts+=$'\n'"FAIL  it did not come to its end"
