@@ -21,7 +21,7 @@ TEST_P(EmulatedAttention, FollowsTheReferenceInFloat32) {
 }
 
 TEST_P(EmulatedAttention, FollowsTheReferenceInBfloat16) {
-  expect_rounded(GetParam(), by_kernels(GetParam(), DType::bfloat16, {}));
+  ExpectedWithRounding(GetParam()).expect(by_kernels(GetParam(), DType::bfloat16, {}));
 }
 
 std::vector<Case> cases() {
@@ -58,7 +58,7 @@ INSTANTIATE_TEST_SUITE_P(Shapes, EmulatedAttentionOrder,
 TEST(EmulatedAttentionRange, HoldsForPeakedSoftmax) {
   const Case peaked{"peaked", {130, 64}, 32, 1, 0, 6.0};
   expect_same(by_kernels(peaked, DType::float32, {}), by_reference(peaked, DType::float32), 1e-4);
-  expect_rounded(peaked, by_kernels(peaked, DType::bfloat16, {}));
+  ExpectedWithRounding(peaked).expect(by_kernels(peaked, DType::bfloat16, {}));
 }
 
 // Every score is -224, so powers of (0 - log_sum_exp), which keys behind the end would have, are infinite.

@@ -60,10 +60,10 @@ Outputs by_wgmma(const Case& c, AttentionKernel kernel, Run run) {
 class EmulatedWgmma : public ::testing::TestWithParam<Case> {};
 
 TEST_P(EmulatedWgmma, FollowsTheReference) {
-  for (const auto kernel : {AttentionKernel::wgmma, AttentionKernel::wgmma_wide}) {
-    if (kernel == AttentionKernel::wgmma_wide && GetParam().head_width > 64) continue;  // there is one kernel
-    expect_rounded(GetParam(), by_wgmma(GetParam(), kernel, {}));
-  }
+  const ExpectedWithRounding expected(GetParam());
+  expected.expect(by_wgmma(GetParam(), AttentionKernel::wgmma, {}));
+  if (GetParam().head_width > 64) return;  // there is one kernel
+  expected.expect(by_wgmma(GetParam(), AttentionKernel::wgmma_wide, {}));
 }
 
 std::vector<Case> cases() {
@@ -94,8 +94,9 @@ TEST(EmulatedWgmmaOrder, ChangesNoBit) {
 // Scores up to a hundred, so that the largest score grows by more than kLateBy again and again.
 TEST(EmulatedWgmmaRange, HoldsForPeakedSoftmax) {
   const Case peaked{"peaked", {300, 64}, 64, 1, 0, 3.0};
+  const ExpectedWithRounding expected(peaked);
   for (const auto kernel : {AttentionKernel::wgmma, AttentionKernel::wgmma_wide})
-    expect_rounded(peaked, by_wgmma(peaked, kernel, {}));
+    expected.expect(by_wgmma(peaked, kernel, {}));
 }
 
 TEST(WgmmaChoice, FollowsTheNameAndTheGpu) {
@@ -121,52 +122,6 @@ TEST(EmulatedWgmmaDescriptor, FollowsTheManual) {
   EXPECT_EQ(d.address(1, 9, false), 0x4000U + 1024U + 128U + 16U + 2U);
   expect_error<InternalError>([] { (void)EmulatedDescriptor(std::uint64_t{0x4080 >> 4U} | std::uint64_t{1} << 62U); },
                               {"1,024"});
-}
-
-// A product of one operand tile with itself, with one rule of the manual broken.
-enum class Mistake { none, no_register_fence, no_copy_fence, no_wait, early_overwrite, early_read, early_write };
-
-void small_product(Mistake mistake) {
-  EmulatedWarpGroups groups(128);
-  EmulatedBlock block(128, 2 * 64 * 128 + 1024, ThreadOrder::ascending);
-  std::vector<BFloat16> ones(64 * 64, BFloat16(1.0F));
-  attention::Problem<BFloat16> p;
-  p.head_width = 64;
-  block.run(1, [&](EmulatedThread& thread) {
-    WarpGroupThread t(thread, groups);
-    auto* tile = attention::aligned_shared(t);
-    attention::load_swizzled<64, 64, 128>(t, tile, {ones.data(), 64}, 0, 64, p);
-    t.wait_copies();
-    if (mistake != Mistake::no_copy_fence) t.fence_copies();
-    t.sync();
-    float sums[8][4] = {};
-    if (mistake != Mistake::no_register_fence) t.fence_registers();
-    for (int k = 0; k < 64; k += 16)
-      t.multiply_group<false>(sums, attention::by_columns<64>(t, tile, 0, k), attention::by_columns<64>(t, tile, 0, k),
-                              k > 0);
-    t.commit_products();
-    if (mistake == Mistake::early_overwrite) tile[200] = 0;
-    if (mistake == Mistake::early_write) sums[3][1] = 1.0F;
-    if (mistake == Mistake::early_read) check(sums[0][0] == 64.0F, "a result read early is not there");
-    if (mistake == Mistake::no_wait) return;
-    t.wait_products<0>();
-    for (const auto& column : sums)
-      for (const float sum : column) check(sum == 64.0F, "a product of ones");
-  });
-  groups.check_idle();
-}
-
-TEST(EmulatedWgmmaMistakes, AreSeen) {
-  small_product(Mistake::none);
-  const auto expect_seen = [](Mistake mistake, const char* words) {
-    expect_error<InternalError>([mistake] { small_product(mistake); }, {words});
-  };
-  expect_seen(Mistake::no_register_fence, "wgmma.fence");
-  expect_seen(Mistake::no_copy_fence, "fence.proxy.async");
-  expect_seen(Mistake::no_wait, "every product is waited for");
-  expect_seen(Mistake::early_overwrite, "not overwritten while a product reads it");
-  expect_seen(Mistake::early_read, "a result read early");
-  expect_seen(Mistake::early_write, "accumulators are not written");
 }
 
 }  // namespace

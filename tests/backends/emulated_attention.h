@@ -152,15 +152,25 @@ inline void expect_same(const Outputs& actual, const Outputs& expected, double a
 
 // A bfloat16 kernel differs from the reference by what its roundings explain, and a tenth: where weights are rounded
 // relative to another largest score they are rounded otherwise. And by what is allowed in float32.
-inline void expect_rounded(const Case& c, const Outputs& actual) {
-  const auto expected = by_reference(c, DType::bfloat16), rounded = by_rounding(c);
-  const auto expect_within = [](const auto& kernel, const auto& reference, const auto& model, const char* name) {
-    EXPECT_LE(norm_ratio(kernel, reference), 1.1 * norm_ratio(model, reference) + 5e-6) << name;
-  };
-  expect_within(actual.out, expected.out, rounded.out, "out");
-  expect_within(actual.log_sum_exp, expected.log_sum_exp, rounded.log_sum_exp, "log_sum_exp");
-  expect_within(actual.grad_qkv, expected.grad_qkv, rounded.grad_qkv, "grad_qkv");
-}
+class ExpectedWithRounding {
+ public:
+  explicit ExpectedWithRounding(const Case& c)
+      : expected_(by_reference(c, DType::bfloat16)), rounded_(by_rounding(c)) {}
+
+  void expect(const Outputs& actual) const {
+    expect(actual.out, expected_.out, rounded_.out, "out");
+    expect(actual.log_sum_exp, expected_.log_sum_exp, rounded_.log_sum_exp, "log_sum_exp");
+    expect(actual.grad_qkv, expected_.grad_qkv, rounded_.grad_qkv, "grad_qkv");
+  }
+
+ private:
+  static void expect(const std::vector<float>& actual, const std::vector<float>& expected,
+                     const std::vector<float>& rounded, const char* name) {
+    EXPECT_LE(norm_ratio(actual, expected), 1.1 * norm_ratio(rounded, expected) + 5e-6) << name;
+  }
+
+  Outputs expected_, rounded_;
+};
 
 inline void expect_equal_bits(const Outputs& actual, const Outputs& expected) {
   EXPECT_EQ(actual.out, expected.out);
