@@ -174,9 +174,10 @@ struct RunConfig {
     field(
         "stop_after", self.stop_after,
         {.help = "stop, resumable, after this step (exit code 75); 0: never", .unit = "steps", .min = 0, .max = 1e12});
-    field("memory_plan", self.memory_plan,
-          {.help = "print the memory that one step needs, part by part, the largest training.capacity that fits and what "
-                   "the whole run takes, and end"});
+    field(
+        "memory_plan", self.memory_plan,
+        {.help = "print the memory that one step needs, part by part, the largest training.capacity that fits and what "
+                 "the whole run takes, and end"});
     field("memory_limit", self.memory_limit,
           {.help = "memory that a rank may use on its device, as in 80GiB: a run that needs more is refused; empty: "
                    "what is free there"});
