@@ -8,8 +8,7 @@ import signal
 import time
 
 from cases import case
-from lab import Failed, Skipped, require
-
+from lab import Failed, Skipped, checksum, require
 
 
 @case
@@ -118,6 +117,12 @@ def rank_leaves_without_a_word(suite):
         stage.prove_equal(lab, out)
 
 
+def files_in(out):
+    """Beside attempts/, where each start keeps a folder of its own."""
+    files = (path for path in sorted(out.rglob("*")) if path.is_file() and "attempts" not in path.relative_to(out).parts)
+    return {str(path.relative_to(out)): checksum(path) for path in files}
+
+
 def superseded(suite, stage, point):
     """A job stands still, as on a node cut off; another one is started on its folder; then the first goes on."""
     lab = suite.lab
@@ -126,9 +131,13 @@ def superseded(suite, stage, point):
     stopped = first.wait_stopped()
     lab.run_well(stage.command(out), 2)
     stage.prove_equal(lab, out)
+    left = files_in(out)
     first.send(signal.SIGCONT, stopped)
     code, text = first.wait(), first.text()
     require(code == 1 and "superseded" in text, f"{stage.name}, {point}: the older job ended with {code}:\n{text[-2000:]}")
+    found = files_in(out)
+    changed = sorted(name for name in left.keys() | found.keys() if left.get(name) != found.get(name))
+    require("DONE" in left and not changed, f"{stage.name}, {point}: the older job changed {', '.join(changed)}")
     lab.run_well(stage.command(out), 2)
     stage.prove_equal(lab, out)
 
@@ -141,6 +150,9 @@ def older_job_comes_back(suite):
     superseded(suite, suite.shard, "shard.all_committed")
     superseded(suite, suite.dump, "dump.part_rows_written#2")
     superseded(suite, suite.dump, "dump.all_committed")
+    superseded(suite, suite.probe, "dump.part_rows_written")  # of the means in its cache
+    superseded(suite, suite.probe, "probe.head_trained")
+    superseded(suite, suite.probe, "probe.result_written#2")
 
 
 @case

@@ -72,6 +72,7 @@ void DumpFolder::open(const std::string& config_text) {
   const auto fingerprint = content_.identity.fingerprint();
   sharding::together(ranks, [&] {
     if (!ranks.is_root()) return;
+    if (use_ == Use::shared) check_current();
     if (is_array()) claim_run_folder(folder_, kProgram, fingerprint);
     run_dir_.emplace(own_, kProgram, config_text, fingerprint, ranks.size());
     attempt_ = io::Attempt::begin(own_);
@@ -86,7 +87,12 @@ void DumpFolder::open(const std::string& config_text) {
 }
 
 void DumpFolder::check_current() const {
-  if (use_ == Use::own) attempt_->check_current();
+  if (use_ == Use::own) return attempt_->check_current();
+  if (!runtime_.owns_run_folder())
+    throw SystemError(
+        fmt::format("this start of the job around {} has been superseded by a newer one: that one goes on, so this one "
+                    "ends and writes nothing more; start one job per run folder",
+                    folder_.string()));
 }
 
 io::PartPlacement DumpFolder::placement_of(std::size_t part) const {

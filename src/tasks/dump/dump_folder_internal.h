@@ -22,7 +22,8 @@ namespace lsd::tasks {
 
 class DumpFolder {
  public:
-  // A shared folder (a probe's cache) may be filled by several runs at once, none of which supersedes another.
+  // A shared folder (a probe's cache) lies in the run folder of the job around it, whose newest start alone writes
+  // there.
   enum class Use { own, shared };
   DumpFolder(std::filesystem::path folder, const DumpContent& content, const DumpOutputConfig& output, Use use,
              Runtime& runtime);

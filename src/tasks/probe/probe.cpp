@@ -3,8 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <array>
 #include <cstring>
 #include <optional>
 
@@ -12,37 +10,35 @@
 #include "lsd/core/config.h"
 #include "lsd/core/error.h"
 #include "lsd/core/fault_point.h"
-#include "lsd/core/run_dir.h"
 #include "lsd/data/task_reader.h"
 #include "lsd/io/embedding_reader.h"
 #include "probe_estimate_internal.h"
 #include "probe_evaluation_internal.h"
+#include "probe_folder_internal.h"
 #include "probe_plan_internal.h"
 #include "stored_features_internal.h"
 
 namespace lsd::tasks {
 namespace {
 
-constexpr std::string_view kProgram = "lsd_probe";
-
 class ProbeRun {
  public:
   ProbeRun(const ProbeConfig& config, Runtime& runtime)
-      : config_(config), runtime_(runtime), folder_(config.run.directory), task_(read_task(config)) {}
+      : config_(config), runtime_(runtime), folder_(config.run.directory, runtime), task_(read_task(config)) {}
 
   Outcome run() {
     open_folder();
     report_task();
     if (config_.sweep.baselines) run_baselines();
     for (const auto& set : stored_feature_sets(config_.features.dump)) {
-      if (any_stop()) return end(RunState::stopped, "stopped between two results");
+      if (any_stop()) return folder_.end(RunState::stopped, "stopped between two results");
       run_identity(set.identity, set.origin(), [&] { return read_stored_features(set, task_); });
     }
     for (const auto& features : planned_features(config_)) {
       if (runtime_.stop.requested() || !run_features(features))
-        return end(RunState::stopped, "stopped between two results");
+        return folder_.end(RunState::stopped, "stopped between two results");
     }
-    return end(RunState::done, "all results are written");
+    return folder_.end(RunState::done, "all results are written");
   }
 
  private:
@@ -53,29 +49,10 @@ class ProbeRun {
   }
 
   void open_folder() {
-    if (runtime_.ranks.is_root()) {
-      // Further representations, times, heads and seeds may join the same folder.
-      const auto fingerprint = config_fingerprint(config_, {"task", "features", "head"},
-                                                  {"features.representation", "features.time", "features.dump"});
-      run_dir_.emplace(folder_, kProgram, config_text(config_), fingerprint, runtime_.ranks.size());
-      run_dir_->clear_state();
-    }
-    runtime_.ranks.barrier();
-    runtime_.run_folder = folder_;
-  }
-
-  Outcome end(RunState state, std::string_view reason) {
-    std::int64_t stopped = state == RunState::stopped ? 1 : 0;
-    runtime_.ranks.all_reduce_max(std::span(&stopped, 1));
-    std::array<std::int64_t, 2> counts = {written_, skipped_};
-    runtime_.ranks.all_reduce_sum(std::span<std::int64_t>(counts));
-    if (runtime_.ranks.is_root()) {
-      run_dir_->commit_state(stopped != 0 ? RunState::stopped : state, reason);
-      runtime_.log.info(
-          fmt::format("{} results written, {} were there; in {}", counts[0], counts[1], folder_.string()));
-    }
-    runtime_.ranks.barrier();
-    return stopped != 0 ? Outcome::stopped : Outcome::done;
+    // Further representations, times, heads and seeds may join the same folder.
+    folder_.open(config_text(config_),
+                 config_fingerprint(config_, {"task", "features", "head"},
+                                    {"features.representation", "features.time", "features.dump"}));
   }
 
   void report_task() const {
@@ -128,21 +105,6 @@ class ProbeRun {
   // Whether this rank computes the next result: every rank counts along.
   bool mine() { return next_result_++ % runtime_.ranks.size() == runtime_.ranks.rank(); }
 
-  // False when a file of the same content is there. Another result under the same name is an error.
-  bool is_wanted(const ProbeResult& result) {
-    const auto file = folder_ / result.file_name();
-    if (!std::filesystem::exists(file)) return true;
-    const auto found = read_result(file);
-    if (!found || found->fingerprint != result.fingerprint) {
-      throw UserError(
-          fmt::format("{} holds the result of another model, task file or head: give --run.model another name or "
-                      "--run.directory another folder",
-                      file.string()));
-    }
-    ++skipped_;
-    return false;
-  }
-
   // Those of this rank that are not there yet.
   std::vector<ProbeResult> missing_results(ProbeResult result) {
     std::vector<ProbeResult> missing;
@@ -153,7 +115,7 @@ class ProbeRun {
         result.seed = static_cast<std::int64_t>(seed);
         result.head_options = head_option_values(kind);
         result.fingerprint = result.compute_fingerprint();
-        if (is_wanted(result)) missing.push_back(result);
+        if (!folder_.holds(result)) missing.push_back(result);
       }
     }
     return missing;
@@ -182,9 +144,7 @@ class ProbeRun {
   }
 
   void write(const ProbeResult& result) {
-    write_result(folder_, result);
-    fault_point("probe.result_written");
-    ++written_;
+    folder_.write(result);
     runtime_.log.info(fmt::format("{} {} t={:g} {} seed {}: test {} {:.4f} [{:.4f}, {:.4f}], validation {:.4f}",
                                   result.model, result.representation, result.time, result.head, result.seed,
                                   result.metric, result.test_score, result.interval.low, result.interval.high,
@@ -204,15 +164,15 @@ class ProbeRun {
     result.head = "none";
     result.head_options = {{"resamples", static_cast<double>(config_.head.resamples)}};
     result.fingerprint = result.compute_fingerprint();
-    if (!is_wanted(result)) return;
+    if (folder_.holds(result)) return;
     evaluate_majority(task_, config_.head.resamples, result);
     write(result);
   }
 
   // Collective. False when it was told to stop.
   bool run_features(const FeatureConfig& features) {
-    const auto dump = dump_means(features, config_.task.file, folder_ / "cache", runtime_);
-    runtime_.run_folder = folder_;
+    const auto dump = dump_means(features, config_.task.file, folder_.path() / "cache", runtime_);
+    folder_.take_state();
     if (!dump) return false;
     const io::EmbeddingReader reader(*dump);
     const auto& identity = reader.manifest().identity;
@@ -260,10 +220,9 @@ class ProbeRun {
 
   const ProbeConfig& config_;
   Runtime& runtime_;
-  std::filesystem::path folder_;
+  ProbeFolder folder_;
   data::Task task_;
-  std::optional<RunDir> run_dir_;  // rank 0
-  std::int64_t next_result_ = 0, written_ = 0, skipped_ = 0;
+  std::int64_t next_result_ = 0;
 };
 
 }  // namespace
