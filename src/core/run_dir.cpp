@@ -18,6 +18,7 @@
 #include "lsd/core/build_info.h"
 #include "lsd/core/error.h"
 #include "lsd/core/fault_point.h"
+#include "run_remains_internal.h"
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
@@ -38,20 +39,29 @@ std::string host_name() {
   return name.data();
 }
 
+constexpr const char* kChooseAnother =
+    "; choose a run folder where you may write, or ask who owns this place for the right to";
+
 void make_folder(const fs::path& folder) {
-  if (fs::exists(folder) && !fs::is_directory(folder))
-    throw UserError(folder.string() + " is not a folder; choose another run folder");
   std::error_code error;
+  if (fs::exists(folder, error) && !fs::is_directory(folder))
+    throw UserError(folder.string() + " is not a folder; choose another run folder");
   fs::create_directories(folder, error);
-  if (error) throw SystemError("cannot make the run folder " + folder.string() + ": " + error.message());
+  if (error == std::errc::not_a_directory || error == std::errc::file_exists)
+    throw UserError("cannot make the run folder " + folder.string() +
+                    ": a part of this path is a file; choose another run folder");
+  if (error)
+    throw SystemError("cannot make the run folder " + folder.string() + ": " + error.message() + kChooseAnother);
   if (::access(folder.c_str(), W_OK | X_OK) != 0)
-    throw SystemError("cannot write to the run folder " + folder.string() + ": " + std::strerror(errno));
+    throw SystemError("cannot write to the run folder " + folder.string() + ": " + std::strerror(errno) +
+                      kChooseAnother);
 }
 
 void require_no_foreign_files(const fs::path& folder) {
   for (const auto& entry : fs::directory_iterator(folder)) {
     const auto name = entry.path().filename().string();
-    if (!name.ends_with(".partial"))
+    const bool of_a_run = name.ends_with(".partial") || (name == "attempts" && is_attempts_folder(entry.path()));
+    if (!of_a_run)
       throw UserError("the run folder " + folder.string() + " holds files that no run made (" + name +
                       "); choose an empty or new folder");
   }
@@ -65,13 +75,33 @@ Json read_environment(const fs::path& file) {
   return environment;
 }
 
-void require_same_run(const Json& environment, const fs::path& folder, std::string_view program,
-                      std::string_view fingerprint) {
-  const auto before = std::pair(environment.value("program", ""), environment.value("fingerprint", ""));
-  if (before.first == program && before.second == fingerprint) return;
-  throw UserError("the run folder " + folder.string() + " holds another run (" + before.first + ", fingerprint " +
-                  before.second + "; this one is " + std::string(program) + ", " + std::string(fingerprint) +
-                  "); compare its config.cfg, or choose another folder");
+struct Identity {
+  std::string program, fingerprint;
+  friend bool operator==(const Identity&, const Identity&) = default;
+};
+
+Identity identity_in(const Json& environment) {
+  return {environment.value("program", ""), environment.value("fingerprint", "")};
+}
+
+// When and where the folder's last start was, as its environment tells it.
+std::string last_start(const Json& environment) {
+  const auto starts = environment.value("starts", Json::array());
+  if (starts.empty()) return "";
+  return " (started " + starts.back().value("time", "") + " on " + starts.back().value("host", "") + ")";
+}
+
+// True when another run's folder may be taken over: nothing was made in it, and none of its starts goes on.
+bool may_take_over(const Json& environment, const fs::path& folder, const Identity& ours) {
+  const auto theirs = identity_in(environment);
+  if (theirs == ours) return false;
+  const std::string who = "the run folder " + folder.string() + " holds another run (" + theirs.program +
+                          ", fingerprint " + theirs.fingerprint + "; this one is " + ours.program + ", " +
+                          ours.fingerprint + ")";
+  if (find_result(folder)) throw UserError(who + "; compare its config.cfg, or choose another folder");
+  if (all_starts_ended(folder)) return true;
+  throw UserError(who + ", which has made nothing yet and may still run" + last_start(environment) +
+                  "; choose another folder, or remove this one when that start is dead");
 }
 
 void remove_state_files(const fs::path& folder) {
@@ -83,18 +113,22 @@ void remove_state_files(const fs::path& folder) {
 void claim_run_folder(const fs::path& folder, std::string_view program, std::string_view fingerprint) {
   make_folder(folder);
   const fs::path file = folder / "environment.json";
+  const Identity ours{std::string(program), std::string(fingerprint)};
+  const Json environment = {{"program", program}, {"fingerprint", fingerprint}, {"starts", Json::array()}};
   if (!fs::exists(file)) {
     try {
       require_no_foreign_files(folder);
     } catch (const UserError&) {
       if (!fs::exists(file)) throw;  // another job of this run came in between
     }
-    const Json environment = {{"program", program}, {"fingerprint", fingerprint}, {"starts", Json::array()}};
     const fs::path partial = partial_path(file);
     write_file_atomically(partial, environment.dump(2) + "\n");
     commit_file_once(partial, file);
   }
-  require_same_run(read_environment(file), folder, program, fingerprint);
+  if (!may_take_over(read_environment(file), folder, ours)) return;
+  write_file_atomically(file, environment.dump(2) + "\n");
+  remove_state_files(folder);
+  fs::remove(folder / "config.cfg");
 }
 
 RunDir::RunDir(fs::path folder, std::string_view program, std::string_view config_text, std::string_view fingerprint,
@@ -102,13 +136,19 @@ RunDir::RunDir(fs::path folder, std::string_view program, std::string_view confi
     : folder_(std::move(folder)) {
   make_folder(folder_);
   const fs::path file = folder_ / "environment.json";
-  Json environment = {{"program", program}, {"fingerprint", fingerprint}, {"starts", Json::array()}};
+  const Json anew = {{"program", program}, {"fingerprint", fingerprint}, {"starts", Json::array()}};
+  Json environment = anew;
+  bool takes_over = false;
   was_here_ = fs::exists(file);
   if (was_here_) {
     environment = read_environment(file);
-    require_same_run(environment, folder_, program, fingerprint);
+    takes_over = may_take_over(environment, folder_, {std::string(program), std::string(fingerprint)});
   } else {
     require_no_foreign_files(folder_);
+  }
+  if (takes_over) {
+    environment = anew;
+    was_here_ = false;
   }
   remove_partials(folder_);
   environment["starts"].push_back({{"time", utc_now()},
@@ -120,6 +160,7 @@ RunDir::RunDir(fs::path folder, std::string_view program, std::string_view confi
                                    {"ranks", ranks}});
   write_file_atomically(file, environment.dump(2) + "\n");
   write_file_atomically(folder_ / "config.cfg", config_text);
+  if (takes_over) remove_state_files(folder_);
   fault_point("run.folder_opened");
 }
 

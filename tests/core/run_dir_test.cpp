@@ -57,6 +57,82 @@ TEST(RunDir, RefusesAnotherRunsFolder) {
   EXPECT_EQ(read_text_file(folder / "run/config.cfg"), "a = 1\n");
 }
 
+RunDir open_mended(const fs::path& folder) {
+  return RunDir(folder, "lsd_x", "a = 2\n", "00fe", 2);
+}
+
+// What a start leaves that was refused: a wrong option, too little memory or disk.
+void leave_refused_start(const fs::path& folder) {
+  open_run(folder).commit_state(RunState::failed, "not enough space");
+  fs::create_directories(folder / "attempts/0001");
+  write_file_atomically(folder / "attempts/0001/attempt.json", "{}");
+  fs::create_directories(folder / "checkpoints");
+  write_file_atomically(folder / "metrics.jsonl", "");
+}
+
+TEST(RunDir, TheMendedCommandTakesOverTheFolderOfARefusedOne) {
+  const testing::TemporaryFolder folder;
+  leave_refused_start(folder / "run");
+  EXPECT_EQ(open_mended(folder / "run").state(), RunState::fresh);
+  EXPECT_EQ(read_text_file(folder / "run/config.cfg"), "a = 2\n");
+  EXPECT_FALSE(fs::exists(folder / "run/FAILED"));
+  EXPECT_TRUE(fs::exists(folder / "run/attempts/0001"));  // the next attempt is the second and outranks it
+  const auto environment = nlohmann::json::parse(read_text_file(folder / "run/environment.json"));
+  EXPECT_EQ(environment["fingerprint"], "00fe");
+  EXPECT_EQ(environment["starts"].size(), 1U);
+  // The first one has lost it.
+  expect_error<UserError>([&] { open_run(folder / "run"); }, {"another run", "may still run (started 20", "remove"});
+}
+
+TEST(RunDir, NothingThatWasMadeIsTakenOver) {
+  for (const auto* made : {"checkpoints/latest", "checkpoints/checkpoint-00000003/state.json", "metrics.jsonl", "DONE",
+                           "part-00000-of-00001.h5", "train-00000-of-00001.h5", "tasks/notes.txt", "attempts/notes"}) {
+    SCOPED_TRACE(made);
+    const testing::TemporaryFolder folder;
+    leave_refused_start(folder / "run");
+    fs::create_directories((folder / "run" / made).parent_path());
+    write_file_atomically(folder / "run" / made, "{}");
+    expect_error<UserError>([&] { open_mended(folder / "run"); }, {"another run", "choose another folder"});
+    EXPECT_EQ(read_text_file(folder / "run" / made), "{}");
+    EXPECT_EQ(read_text_file(folder / "run/config.cfg"), "a = 1\n");
+  }
+}
+
+TEST(RunDir, AStartThatHasNotEndedKeepsItsFolder) {
+  const testing::TemporaryFolder folder;
+  open_run(folder / "run");
+  expect_error<UserError>([&] { open_mended(folder / "run"); }, {"another run", "made nothing yet", "may still run"});
+  expect_error<UserError>([&] { claim_run_folder(folder / "run", "lsd_x", "00fe"); }, {"may still run"});
+}
+
+TEST(RunDir, AnArraysFolderIsTakenOverOnceAllItsTasksHaveEnded) {
+  const testing::TemporaryFolder folder;
+  const auto task = folder / "run/tasks/0000-of-0002", other = folder / "run/tasks/0001-of-0002";
+  claim_run_folder(folder / "run", "lsd_x", "00ff");
+  leave_refused_start(task);
+  open_run(other);
+  expect_error<UserError>([&] { claim_run_folder(folder / "run", "lsd_x", "00fe"); }, {"may still run"});
+  commit_run_state(other, RunState::done, "no part to make");
+  claim_run_folder(folder / "run", "lsd_x", "00fe");
+  claim_run_folder(folder / "run", "lsd_x", "00fe");  // the next task of the same array
+  EXPECT_EQ(open_mended(task).state(), RunState::fresh);
+  expect_error<UserError>([&] { claim_run_folder(folder / "run", "lsd_x", "00ff"); }, {"another run"});
+}
+
+TEST(RunDir, AttemptsWithoutAnEnvironmentAreOurs) {
+  const testing::TemporaryFolder folder;
+  fs::create_directories(folder / "run/attempts/0001");
+  EXPECT_EQ(open_run(folder / "run").state(), RunState::fresh);
+}
+
+TEST(RunDir, FoldersThatCannotBeMadeSayWhatToDo) {
+  const testing::TemporaryFolder folder;
+  write_file_atomically(folder / "file", "x");
+  expect_error<UserError>([&] { open_run(folder / "file/run"); },
+                          {"file/run", "part of this path is a file", "choose"});
+  expect_error<SystemError>([&] { open_run("/proc/nowhere"); }, {"/proc/nowhere", "choose a run folder where you may"});
+}
+
 TEST(RunDir, RefusesFilesThatNoRunMade) {
   const testing::TemporaryFolder folder;
   write_file_atomically(folder / "thesis.tex", "years of work");

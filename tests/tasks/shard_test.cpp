@@ -342,6 +342,19 @@ TEST(Shard, RefusesRatherThanExceedTheMemoryLimit) {
   EXPECT_FALSE(std::filesystem::exists(folder / "out"));
 }
 
+TEST(Shard, ARefusalBeforeTheFirstShardLeavesTheFolderToTheMendedCommand) {
+  const TemporaryFolder folder;
+  std::string text;
+  for (int i = 0; i < 12; ++i) text += fmt::format(">P{}\n{}\n", i, std::string(1000000, 'M'));
+  write_file(folder / "a.fasta", text);
+  auto config = small_config({folder / "a.fasta"}, folder / "out");
+  config.memory.limit = 50.0 / 1024;  // enough to read, not to exchange a shard of everything
+  expect_error<UserError>([&] { run_shard_on_threads(config, 2); }, {"putting shards together", "memory.limit"});
+  EXPECT_FALSE(std::filesystem::exists(folder / "out"));
+  config.shards.records = 2;
+  EXPECT_EQ(run_shard_on_threads(config, 2), tasks::Outcome::done);
+}
+
 TEST(Shard, MoreRanksThanRecordsIsFine) {
   const TemporaryFolder folder;
   write_file(folder / "a.fasta", ">a\nMKV\n");

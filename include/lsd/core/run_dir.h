@@ -7,6 +7,10 @@
 //   environment.json  program, fingerprint, and per start: version, git revision, host, ranks, libraries, time
 //   metrics.jsonl     one JSON object per line
 //   DONE | STOPPED | FAILED   exactly one once the program has ended; JSON with the reason
+//
+// A folder belongs to one run, that is one program and fingerprint (a hash of the options that decide results). Where
+// all starts ended without a result (refused for an option, no space) another run takes the folder over; attempts/
+// stays, so that a newer start outranks whatever is left of the older one.
 
 #include <cstdint>
 #include <filesystem>
@@ -27,8 +31,8 @@ void claim_run_folder(const std::filesystem::path& folder, std::string_view prog
 
 class RunDir {
  public:
-  // Makes the folder if needed. Throws UserError when it holds another run, that is one whose fingerprint (a hash of
-  // the options that decide results) differs, or files that no run of ours made.
+  // Makes the folder if needed. Throws UserError when it holds another run that has made something or may still run, or
+  // files that no run of ours made.
   RunDir(std::filesystem::path folder, std::string_view program, std::string_view config_text,
          std::string_view fingerprint, int ranks = 1);
 

@@ -37,5 +37,10 @@ struct Order {
 
 // Collective. Empties `result.records`.
 Order order_records(const Job& job, ReadResult& result);
+// Collective. Throws unless memory and disk suffice for the shards; nothing has been written so far.
+void check_room(const Job& job, const ReadResult& result, const Order& order);
+// Collective. Empty when the run was asked to stop. The records that `order` points at must live.
+std::optional<std::vector<io::ManifestSplit>> write_shards(const Job& job, const io::Attempt& attempt,
+                                                           const Order& order);
 
 }  // namespace lsd::tasks::sharding

@@ -19,7 +19,7 @@
 #include "lsd/core/fault_point.h"
 #include "lsd/core/run_dir.h"
 #include "lsd/data/shard_set.h"
-#include "shard_internal.h"
+#include "order_internal.h"
 
 namespace lsd::tasks {
 namespace {
@@ -104,13 +104,18 @@ class OutputFolder {
   OutputFolder& operator=(const OutputFolder&) = delete;
 
   bool finished() const { return finished_ != 0; }  // this very set is there, complete
-  // From here on only the newest job that came so far may write.
+  // From here on only the newest job that came so far may write. A manifest is written last: without it the set counts
+  // as unfinished. Reading may have taken hours: the folder must still be this run's.
   const io::Attempt& start_writing() {
     committed_ = true;
     auto& ranks = job_.runtime.ranks;
     const std::filesystem::path directory = job_.config.output.directory;
     together(ranks, [&] {
-      if (ranks.is_root()) attempt_ = io::Attempt::begin(directory);
+      if (!ranks.is_root()) return;
+      attempt_ = io::Attempt::begin(directory);
+      claim_run_folder(directory, kProgram, job_.fingerprint);
+      run_->clear_state();
+      std::filesystem::remove(directory / io::kManifestName);
     });
     const auto number = ranks.broadcast_text(attempt_ ? std::to_string(attempt_->number()) : "");
     attempt_ = io::Attempt::join(directory, std::stoll(number));
@@ -135,9 +140,6 @@ class OutputFolder {
                                     job_.runtime.ranks.size());
     fresh_ = run_->state() == RunState::fresh;
     finished_ = is_finished(job_, *run_) ? 1 : 0;
-    if (finished_ != 0) return;
-    run_->clear_state();
-    std::filesystem::remove(run_->path() / io::kManifestName);  // written last: without it the set counts as unfinished
   }
 
   const Job& job_;
@@ -249,8 +251,10 @@ Outcome shard(const ShardConfig& config, Runtime& runtime) {
     throw DataError(fmt::format("no record is left of {} read: look at the length filter and the policies\n{}",
                                 sum.read.records, tally_table(sum)));
   }
+  const auto order = order_records(job, result);
+  check_room(job, result, order);
   const auto& attempt = folder.start_writing();
-  auto splits = write_shards(job, attempt, result);
+  auto splits = write_shards(job, attempt, order);
   if (!splits) return stop_early(job, folder);
   together(runtime.ranks, [] { fault_point("shard.all_committed"); });
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;

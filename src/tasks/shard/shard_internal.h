@@ -50,9 +50,6 @@ void drop_duplicate_ids(const Job& job, ReadResult& result);
 void drop_duplicate_sequences(const Job& job, ReadResult& result);
 // Adds the tallies of all ranks, so that every rank holds the account of every file.
 void add_tallies(const Job& job, ReadResult& result);
-// Empty when the run was asked to stop.
-std::optional<std::vector<io::ManifestSplit>> write_shards(const Job& job, const io::Attempt& attempt,
-                                                           ReadResult& result);
 
 // Memory: refuses before the machine starts to swap.
 // Of what a rank reads, and of what it keeps of that, by the sizes of the files.

@@ -181,6 +181,8 @@ class ShardRounds {
   Progress progress_;
 };
 
+}  // namespace
+
 void check_room(const Job& job, const ReadResult& result, const Order& order) {
   std::uint64_t bytes = 0, largest = 0;
   for (const auto& sizes : order.whole) {
@@ -196,12 +198,8 @@ void check_room(const Job& job, const ReadResult& result, const Order& order) {
   });
 }
 
-}  // namespace
-
 std::optional<std::vector<io::ManifestSplit>> write_shards(const Job& job, const io::Attempt& attempt,
-                                                           ReadResult& result) {
-  const auto order = order_records(job, result);
-  check_room(job, result, order);
+                                                           const Order& order) {
   ShardRounds rounds(job, attempt, order);
   if (!rounds.run()) return std::nullopt;
   return rounds.finish();
