@@ -6,13 +6,14 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <optional>
+#include <set>
 #include <unordered_map>
 
 #include "byte_stream_internal.h"
 #include "lsd/core/checksum.h"
 #include "lsd/core/error.h"
 #include "lsd/data/alphabet.h"
+#include "lsd/data/tokenizer.h"
 
 namespace lsd::data {
 namespace {
@@ -21,13 +22,9 @@ constexpr std::string_view kSingleHeader = "id,sequence,label,split";
 constexpr std::string_view kPairHeader = "id,sequence_a,sequence_b,label,split";
 constexpr std::int64_t kMostClasses = 10000;
 
-// Token of an upper-case residue letter; J, which ESM-2 lacks, is X.
-std::optional<std::uint8_t> residue_token(char letter) {
-  if (letter == 'J') return kUnknownResidue;
-  for (std::uint8_t token = kFirstAminoAcid; token < kTokens.size(); ++token) {
-    if (kTokens[token].size() == 1 && kTokens[token][0] == letter && letter >= 'A' && letter <= 'Z') return token;
-  }
-  return std::nullopt;
+std::string quoted_byte(unsigned char byte) {
+  return fmt::format("byte 0x{:02x}{}", byte,
+                     byte > 32 && byte < 127 ? fmt::format(" `{}`", static_cast<char>(byte)) : "");
 }
 
 class TaskParser {
@@ -38,29 +35,46 @@ class TaskParser {
 
   Task parse(std::string_view text) {
     if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
-    std::size_t begin = 0;
-    while (begin < text.size()) {
-      const std::size_t end = std::min(text.find('\n', begin), text.size());
-      std::string_view line = text.substr(begin, end - begin);
-      begin = end + 1;
-      ++line_;
-      if (line.ends_with('\r')) line.remove_suffix(1);
-      if (line.empty() && begin >= text.size()) break;
-      line_ == 1 ? read_header(line) : read_row(line);
+    while (!text.empty()) {  // LF, CR LF and CR all end a line
+      const std::size_t end = std::min(text.find_first_of("\r\n"), text.size());
+      read_line(text.substr(0, end));
+      text.remove_prefix(std::min(end + (text.substr(end).starts_with("\r\n") ? 2 : 1), text.size()));
     }
     finish();
     return std::move(task_);
   }
 
  private:
-  [[noreturn]] void fail(std::string_view what) const { throw DataError(fmt::format("{}:{}: {}", name_, line_, what)); }
+  [[noreturn]] void fail(std::string_view what) const {
+    throw DataError(fmt::format("{}:{}: {}{}", name_, line_,
+                                row_.empty() ? "" : fmt::format("row `{}`: ", row_.substr(0, 60)), what));
+  }
+
+  // Blank lines at the end are no rows; one between rows may be a lost one.
+  void read_line(std::string_view line) {
+    ++line_;
+    row_ = {};
+    if (line.find_first_not_of(" \t") == std::string_view::npos) {
+      if (blank_ == 0) blank_ = line_;
+      return;
+    }
+    if (blank_ > 0) {
+      line_ = blank_;
+      fail("a blank line with rows behind it: remove it, or put back the row that stood there");
+    }
+    if (!header_seen_) return read_header(line);
+    row_ = line.substr(0, line.find(','));
+    read_row(line);
+  }
 
   void read_header(std::string_view line) {
     if (line == kPairHeader) {
       task_.pairs = true;
     } else if (line != kSingleHeader) {
-      fail(fmt::format("the header is `{}`; it must be `{}` or `{}`", line.substr(0, 80), kSingleHeader, kPairHeader));
+      fail(fmt::format("the header is `{}`; it must be `{}` or `{}`: rename or reorder the columns", line.substr(0, 80),
+                       kSingleHeader, kPairHeader));
     }
+    header_seen_ = true;
   }
 
   std::vector<std::string_view> split_fields(std::string_view line) const {
@@ -76,7 +90,10 @@ class TaskParser {
       begin = end + 1;
     }
     const std::size_t wanted = task_.pairs ? 5 : 4;
-    if (fields.size() != wanted) fail(fmt::format("{} columns where the header has {}", fields.size(), wanted));
+    if (fields.size() != wanted) {
+      fail(fmt::format("{} columns where the header has {}: write every column, with no comma inside a field",
+                       fields.size(), wanted));
+    }
     return fields;
   }
 
@@ -84,9 +101,9 @@ class TaskParser {
     const auto fields = split_fields(line);
     TaskRow row;
     row.id = std::string(fields[0]);
-    if (row.id.empty()) fail("the id is missing");
+    if (row.id.empty()) fail("the id is missing: give the row one that no other row has");
     const auto [first, is_new] = line_of_id_.emplace(row.id, line_);
-    if (!is_new) fail(fmt::format("id `{}` was already used in line {}; ids must be unique", row.id, first->second));
+    if (!is_new) fail(fmt::format("its id was already used in line {}: rename or remove one", first->second));
     row.split = read_split(fields[fields.size() - 1]);
     row.label = read_label(fields[fields.size() - 2]);
     row.sequence[0] = add_sequence(fields[1], row, task_.pairs ? row.id + ".a" : row.id);
@@ -102,15 +119,16 @@ class TaskParser {
   }
 
   double read_label(std::string_view field) const {
-    if (field.empty()) fail("the label is missing");
+    if (field.empty()) fail("the label is missing: write a number, or remove the row");
     double value = 0.0;
     const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), value);
     if (error == std::errc::result_out_of_range)
-      fail(fmt::format("label `{}` does not fit a number", field.substr(0, 40)));
+      fail(fmt::format("label `{}` does not fit a number: scale the labels", field.substr(0, 40)));
     if (error != std::errc{} || end != field.data() + field.size()) {
-      fail(fmt::format("label `{}` is not a number", field.substr(0, 40)));
+      fail(fmt::format("label `{}` is not a number: write one (classes are numbered from 0), without blanks",
+                       field.substr(0, 40)));
     }
-    if (!std::isfinite(value)) fail(fmt::format("label `{}` is not a finite number", field));
+    if (!std::isfinite(value)) fail(fmt::format("label `{}` is not a finite number: remove the row", field));
     if (task_.kind != TaskKind::regression) check_class(field, value);
     return value;
   }
@@ -120,22 +138,30 @@ class TaskParser {
                                              : options_.classes > 0         ? options_.classes
                                                                             : kMostClasses);
     if (value != std::floor(value) || value < 0 || value >= limit) {
-      fail(fmt::format("label `{}` is no class: classes are integers from 0 to {}", field.substr(0, 40), limit - 1));
+      fail(
+          fmt::format("label `{}` is no class: classes are integers from 0 to {}. Number them so{}, or choose "
+                      "task.kind=regression",
+                      field.substr(0, 40), limit - 1, options_.classes > 0 ? ", or raise task.classes" : ""));
     }
   }
 
+  // Sequences are equal when their residues are: `MK*` is MK, J is X.
   std::int64_t add_sequence(std::string_view letters, const TaskRow& row, std::string id) {
-    if (letters.empty()) fail("the sequence is empty");
+    read_residues(letters);
+    const auto tokens = residues_.tokens();
     const auto next = static_cast<std::int64_t>(task_.sequences.size());
-    const auto [entry, is_new] = number_of_sequence_.emplace(std::string(letters), next);
-    if (is_new) {
-      task_.sequences.push_back(tokens_of(letters));
-      task_.sequence_ids.push_back(std::move(id));
-      seen_in_.push_back({row.split, line_, false});
-    } else {
+    std::string key(reinterpret_cast<const char*>(tokens.data()), tokens.size());
+    const auto [entry, is_new] = number_of_sequence_.emplace(std::move(key), next);
+    if (!is_new) {
       note_second_use(entry->second, row.split);
+      return entry->second;
     }
-    return entry->second;
+    task_.sequences.emplace_back(tokens.begin(), tokens.end());
+    task_.sequence_ids.push_back(std::move(id));
+    task_.odd_residues += std::count_if(tokens.begin(), tokens.end(), [](auto t) { return !is_standard_residue(t); });
+    task_.lower_case_residues += residues_.odd().lower_case;
+    seen_in_.push_back({row.split, line_, false});
+    return next;
   }
 
   void note_second_use(std::int64_t sequence, TaskSplit split) {
@@ -143,7 +169,8 @@ class TaskParser {
     if (seen.split == split || seen.shared) return;
     if (!options_.allow_shared_sequences) {
       fail(fmt::format(
-          "this sequence stands in split {} and, in line {}, in split {}: the test would see training data. "
+          "this sequence (as residues: no `*` at its end, J as X) stands in split {} and, in line {}, in split {}: the "
+          "test would see training data. "
           "Remove one, or set task.allow_shared_sequences=true if the data set is official",
           name_of(split), seen.line, name_of(seen.split)));
     }
@@ -151,39 +178,47 @@ class TaskParser {
     ++task_.shared_sequences;
   }
 
-  std::vector<std::uint8_t> tokens_of(std::string_view letters) {
-    if (letters.ends_with('*')) letters.remove_suffix(1);
-    std::vector<std::uint8_t> tokens;
-    tokens.reserve(letters.size());
-    for (std::size_t i = 0; i < letters.size(); ++i) {
-      const auto token = residue_token(letters[i]);
-      if (!token) {
-        const auto byte = static_cast<unsigned char>(letters[i]);
-        fail(fmt::format("byte 0x{:02x}{} at residue {} of the sequence is no residue (upper-case letters only)", byte,
-                         byte > 32 && byte < 127 ? fmt::format(" `{}`", letters[i]) : "", i + 1));
-      }
-      task_.odd_residues += is_standard_residue(*token) ? 0 : 1;
-      tokens.push_back(*token);
+  // The default policy of lsd_shard_uniref50 (docs/formats/shards.md), byte for byte.
+  void read_residues(std::string_view letters) {
+    residues_.clear();
+    residues_.append(letters, line_);
+    residues_.finish();
+    for (const auto* place : {&residues_.first_other(), &residues_.first_gap(), &residues_.first_inner_stop()}) {
+      if (place->line == 0) continue;
+      fail(fmt::format("{} at residue {} of the sequence is no residue{}: mend the sequence or remove the row",
+                       quoted_byte(place->byte), letters.find(static_cast<char>(place->byte)) + 1,
+                       place->byte == '*' ? " (a stop is taken at the end only)" : ""));
     }
-    if (tokens.empty()) fail("the sequence is empty");
-    return tokens;
+    if (residues_.tokens().empty()) fail("the sequence is empty: write its residues, or remove the row");
   }
 
   void finish() {
-    if (line_ == 0) throw DataError(fmt::format("{}: the file is empty", name_));
+    if (!header_seen_) {
+      throw DataError(fmt::format("{}: the file is empty: it needs the header `{}` or `{}` and rows", name_,
+                                  kSingleHeader, kPairHeader));
+    }
     for (const auto split : {TaskSplit::train, TaskSplit::valid, TaskSplit::test}) {
       if (task_.rows_of(split).empty()) {
-        throw DataError(
-            fmt::format("{}: no row of split {}: a probe needs train, valid and test", name_, name_of(split)));
+        throw DataError(fmt::format("{}: no row of split {}: a probe needs train, valid and test; move some rows to it",
+                                    name_, name_of(split)));
       }
     }
     if (task_.kind == TaskKind::binary) task_.classes = 2;
-    if (task_.kind == TaskKind::classes) {
-      const auto largest = std::max_element(task_.rows.begin(), task_.rows.end(),
-                                            [](const auto& a, const auto& b) { return a.label < b.label; });
-      task_.classes = options_.classes > 0 ? options_.classes : static_cast<std::int64_t>(largest->label) + 1;
-      if (task_.classes < 2) throw DataError(fmt::format("{}: one class only: nothing to tell apart", name_));
-    }
+    if (task_.kind == TaskKind::classes) task_.classes = options_.classes > 0 ? options_.classes : count_classes();
+  }
+
+  // The largest label plus one. Gaps say that the labels are no class numbers, unless the number was given.
+  std::int64_t count_classes() const {
+    std::set<std::int64_t> seen;
+    for (const auto& row : task_.rows) seen.insert(static_cast<std::int64_t>(row.label));
+    const auto classes = *seen.rbegin() + 1;
+    if (static_cast<std::int64_t>(seen.size()) == classes) return classes;
+    std::int64_t absent = 0;
+    while (seen.contains(absent)) ++absent;
+    throw DataError(
+        fmt::format("{}: {} different labels from {} to {}, and no row of class {}: number the classes from 0 without "
+                    "gaps, or set task.classes={} if rows are lacking on purpose",
+                    name_, seen.size(), *seen.begin(), *seen.rbegin(), absent, classes));
   }
 
   struct FirstUse {
@@ -194,58 +229,21 @@ class TaskParser {
   std::string name_;
   TaskOptions options_;
   Task task_;
-  std::int64_t line_ = 0;
+  std::int64_t line_ = 0, blank_ = 0;  // blank_: the first of the blank lines before line_, 0: none
+  std::string_view row_;               // id of the line's row, for messages
+  bool header_seen_ = false;
+  SequenceBuilder residues_;
   std::unordered_map<std::string, std::int64_t> line_of_id_, number_of_sequence_;
   std::vector<FirstUse> seen_in_;
 };
 
 }  // namespace
 
-TaskKind task_kind_from_name(std::string_view name) {
-  for (const auto kind : {TaskKind::regression, TaskKind::binary, TaskKind::classes}) {
-    if (name == name_of(kind)) return kind;
-  }
-  throw UserError(fmt::format("unknown task kind `{}`; it must be regression, binary or classes", name));
-}
-
-std::string_view name_of(TaskKind kind) {
-  switch (kind) {
-    case TaskKind::regression:
-      return "regression";
-    case TaskKind::binary:
-      return "binary";
-    case TaskKind::classes:
-      return "classes";
-  }
-  return "";
-}
-
-std::string_view name_of(TaskSplit split) {
-  switch (split) {
-    case TaskSplit::train:
-      return "train";
-    case TaskSplit::valid:
-      return "valid";
-    case TaskSplit::test:
-      return "test";
-  }
-  return "";
-}
-
-std::vector<std::int64_t> Task::rows_of(TaskSplit split) const {
-  std::vector<std::int64_t> numbers;
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    if (rows[i].split == split) numbers.push_back(static_cast<std::int64_t>(i));
-  }
-  return numbers;
-}
-
 Task read_task(const std::filesystem::path& path, const TaskOptions& options) {
   InputFile file(path.string());
-  if (path.extension() == ".gz" && file.encoding() != Encoding::gzip)
-    throw DataError(fmt::format("{}: named .gz but not gzip data. Rename it or compress it.", path.string()));
   const std::string text = read_whole_text(file);
   Task task = TaskParser(path.string(), options).parse(text);
+  task.file = path.string();
   ChecksumStream checksum;
   checksum.add(std::as_bytes(std::span(text.data(), text.size())));
   const auto facts = fmt::format("{} {} {}", name_of(task.kind), task.classes, options.allow_shared_sequences);

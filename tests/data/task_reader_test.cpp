@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lsd/data/task_reader.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <zlib.h>
@@ -105,48 +106,85 @@ TEST_F(TaskReaderTest, ReadsPairsAndSharesEqualSequences) {
 }
 
 TEST_F(TaskReaderTest, RefusesBadLabels) {
-  expect_error(kHeader + "p1,MKL,,train\n", ":2: the label is missing");
-  expect_error(kHeader + "p1,MKL,1,train\np2,MK,warm,train\n", ":3: label `warm` is not a number");
+  expect_error(kHeader + "p1,MKL,,train\n", ":2: row `p1`: the label is missing: write a number");
+  expect_error(kHeader + "p1,MKL,1,train\np2,MK,warm,train\n", ":3: row `p2`: label `warm` is not a number: write one");
   expect_error(kHeader + "p1,MKL,nan,train\n", "label `nan` is not a finite number");
   expect_error(kHeader + "p1,MKL,-inf,train\n", "label `-inf` is not a finite number");
   expect_error(kHeader + "p1,MKL,1e999,train\n", "does not fit a number");
   expect_error(kHeader + "p1,MKL,1.5x,train\n", "`1.5x` is not a number");
   expect_error(kHeader + "p1,MKL, 1,train\n", "is not a number");
-  expect_error(kHeader + "p1,MKL,0.5,train\n", "integers from 0 to 1", {.kind = TaskKind::binary});
+  expect_error(kHeader + "p1,MKL,0.5,train\n", "integers from 0 to 1. Number them so, or choose task.kind=regression",
+               {.kind = TaskKind::binary});
   expect_error(kHeader + "p1,MKL,2,train\n", "integers from 0 to 1", {.kind = TaskKind::binary});
   expect_error(kHeader + "p1,MKL,-1,train\n", "label `-1` is no class", {.kind = TaskKind::classes, .classes = 10});
-  expect_error(kHeader + "p1,MKL,10,train\n", "integers from 0 to 9", {.kind = TaskKind::classes, .classes = 10});
+  expect_error(kHeader + "p1,MKL,10,train\n", "integers from 0 to 9. Number them so, or raise task.classes",
+               {.kind = TaskKind::classes, .classes = 10});
 }
 
 TEST_F(TaskReaderTest, RefusesBadStructure) {
   expect_error("", "the file is empty");
   expect_error("id,seq,label,split\n", ":1: the header is `id,seq,label,split`");
-  expect_error(kHeader + "p1,MKL,1\n", ":2: 3 columns where the header has 4");
+  expect_error(kHeader + "p1,MKL,1\n", ":2: row `p1`: 3 columns where the header has 4: write every column");
   expect_error(kHeader + "p1,MKL,1,train,x\n", "5 columns where the header has 4");
-  expect_error(kHeader + "\np1,MKL,1,train\n", ":2: 1 columns");
-  expect_error(kHeader + "p1,\"MKL\",1,train\n", ":2: a quoted field");
+  expect_error(kHeader + "p1,\"MKL\",1,train\n", ":2: row `p1`: a quoted field");
   expect_error(kHeader + "p1,MKL,1,dev\n", "unknown split `dev`");
-  expect_error(kHeader + "p1,MKL,1,train\np1,AAA,1,train\n", ":3: id `p1` was already used in line 2");
-  expect_error(kHeader + ",MKL,1,train\n", "the id is missing");
+  expect_error(kHeader + "p1,MKL,1,train\np1,AAA,1,train\n",
+               ":3: row `p1`: its id was already used in line 2: rename or remove one");
+  expect_error(kHeader + ",MKL,1,train\n", "the id is missing: give the row one");
   expect_error(kHeader + "p1,MKL,1,train\np2,MA,1,valid\n", "no row of split test");
   expect_error(kHeader + "p1,MKL,1,test\np2,MA,1,valid\n", "no row of split train");
   expect_error(kHeader, "no row of split train");
 }
 
+TEST_F(TaskReaderTest, BlankLinesEndAFileAndAreRefusedWithinIt) {
+  for (const std::string end : {"\n", "\r\n", "\r"}) {
+    std::string text;
+    for (const char c : kGood) text += c == '\n' ? end : std::string(1, c);
+    const auto inner = text.find("p2");
+    EXPECT_EQ(read_task(write(text + end), {}).rows.size(), 3U);
+    EXPECT_EQ(read_task(write(text + end + " \t" + end), {}).rows.size(), 3U);
+    expect_error(text.substr(0, inner) + end + text.substr(inner), ":3: a blank line with rows behind it: remove it");
+  }
+  expect_error("\r\n\r\n", "the file is empty: it needs the header");
+}
+
 TEST_F(TaskReaderTest, RefusesBadResidues) {
-  expect_error(kHeader + "p1,,1,train\n", "the sequence is empty");
+  expect_error(kHeader + "p1,,1,train\n", ":2: row `p1`: the sequence is empty: write its residues");
   expect_error(kHeader + "p1,*,1,train\n", "the sequence is empty");
-  expect_error(kHeader + "p1,MkL,1,train\n", "byte 0x6b `k` at residue 2");
-  expect_error(kHeader + "p1,M*L,1,train\n", "`*` at residue 2");
+  expect_error(kHeader + "p1,M*L,1,train\n",
+               "`*` at residue 2 of the sequence is no residue (a stop is taken at the end");
   expect_error(kHeader + "p1,M-L,1,train\n", "`-` at residue 2");
-  expect_error(kHeader + "p1,M L,1,train\n", "byte 0x20 at residue 2");
+  expect_error(kHeader + "p1,MK1L,1,train\n", ":2: row `p1`: byte 0x31 `1` at residue 3");
   expect_error(kHeader + std::string("p1,M\0L,1,train\n", 15), "byte 0x00 at residue 2");
   expect_error(kHeader + "p1,M\xC3\xA9,1,train\n", "byte 0xc3 at residue 2");
 }
 
+// The policy of FASTA input: lower case is soft masking, blanks and stops at the end are dropped.
+TEST_F(TaskReaderTest, TakesTheResiduesThatFastaInputTakes) {
+  const Task task = read_task(write(kHeader + "p1,mKl,1,train\np2,A C\tJ**,2,valid\np3,GGj,0,test\n"), {});
+  EXPECT_THAT(task.sequences[0], ElementsAre(20, 15, 4));
+  EXPECT_THAT(task.sequences[1], ElementsAre(5, 23, 24));
+  EXPECT_THAT(task.sequences[2], ElementsAre(6, 6, 24));
+  EXPECT_EQ(task.lower_case_residues, 3);
+}
+
+TEST_F(TaskReaderTest, SequencesAreComparedByTheirResidues) {
+  for (const std::string other : {"MKJL*", "MKXL", "mkJl", "MK JL"}) {
+    const std::string text = kHeader + "p1,MKJL,1,train\np2,AA,1,valid\np3," + other + ",0,test\n";
+    expect_error(
+        text,
+        ":4: row `p3`: this sequence (as residues: no `*` at its end, J as X) stands in split test and, in line 2");
+    const Task task = read_task(write(text), {.allow_shared_sequences = true});
+    EXPECT_EQ(task.shared_sequences, 1) << other;
+    EXPECT_EQ(task.sequences.size(), 2U) << other;
+  }
+}
+
 TEST_F(TaskReaderTest, RefusesSequencesInTwoSplitsUnlessAllowed) {
   const std::string shared = kHeader + "p1,MKL,1,train\np2,AA,1,valid\np3,AA,0,test\np4,AA,0,test\np5,MKL,1,train\n";
-  expect_error(shared, ":4: this sequence stands in split test and, in line 3, in split valid");
+  expect_error(shared,
+               ":4: row `p3`: this sequence (as residues: no `*` at its end, J as X) stands in split test and, in line "
+               "3, in split valid");
 
   const Task task = read_task(write(shared), {.allow_shared_sequences = true});
   EXPECT_EQ(task.shared_sequences, 1);
@@ -168,7 +206,7 @@ TEST_F(TaskReaderTest, RefusesDamagedGzip) {
   EXPECT_THAT(error_of(good.substr(0, good.size() / 2), "t.csv.gz"), HasSubstr("cut short"));
   EXPECT_THAT(error_of(good + "trailing garbage of some length", "t.csv.gz"),
               HasSubstr("garbage behind gzip member 1"));
-  EXPECT_THAT(error_of(kGood, "t.csv.gz"), HasSubstr("named .gz but not gzip"));
+  EXPECT_EQ(read_task(write(kGood, "t.csv.gz"), {}).rows.size(), 3U);  // its first bytes tell, as for FASTA
   std::string flipped = good;
   flipped[good.size() - 6] = static_cast<char>(flipped[good.size() - 6] ^ 0x10);  // in the checksum
   EXPECT_THAT(error_of(flipped, "t.csv.gz"), HasSubstr("the checksum does not fit"));
@@ -176,11 +214,63 @@ TEST_F(TaskReaderTest, RefusesDamagedGzip) {
 }
 
 TEST_F(TaskReaderTest, CountsClasses) {
-  const std::string text = kHeader + "p1,MKL,0,train\np2,AA,3,valid\np3,AC,1,test\n";
-  EXPECT_EQ(read_task(write(text), {.kind = TaskKind::classes}).classes, 4);
+  const std::string text = kHeader + "p1,MKL,0,train\np2,AA,2,valid\np3,AC,1,test\n";
+  EXPECT_EQ(read_task(write(text), {.kind = TaskKind::classes}).classes, 3);
   EXPECT_EQ(read_task(write(text), {.kind = TaskKind::classes, .classes = 10}).classes, 10);
-  expect_error(kHeader + "p1,MKL,0,train\np2,AA,0,valid\np3,AC,0,test\n", "one class only",
+  const std::string gaps = kHeader + "p1,MKL,0,train\np2,AA,100,valid\np3,AC,50,test\n";
+  expect_error(gaps, "3 different labels from 0 to 100, and no row of class 1: number the classes from 0 without gaps",
                {.kind = TaskKind::classes});
+  EXPECT_EQ(read_task(write(gaps), {.kind = TaskKind::classes, .classes = 101}).classes, 101);
+}
+
+class LabelsTest : public TaskReaderTest {
+ protected:
+  // One row for each label.
+  Task task_of(TaskKind kind, const std::vector<double>& train, const std::vector<double>& valid,
+               const std::vector<double>& test, std::int64_t classes = 0) const {
+    std::string text = kHeader;
+    std::string residues = "M";
+    for (const auto& [labels, split] : {std::pair{&train, "train"}, {&valid, "valid"}, {&test, "test"}}) {
+      for (const double label : *labels) {
+        residues += "K";
+        text += fmt::format("q{},{},{},{}\n", residues.size(), residues, label, split);
+      }
+    }
+    return read_task(write(text), {.kind = kind, .classes = classes});
+  }
+  void expect_refused(const Task& task, const std::string& part) const {
+    try {
+      judge_labels(task);
+      ADD_FAILURE() << "accepted, wanted: " << part;
+    } catch (const DataError& error) {
+      EXPECT_THAT(error.what(), HasSubstr(part));
+      EXPECT_THAT(error.what(), HasSubstr(task.file));
+    }
+  }
+};
+
+TEST_F(LabelsTest, LabelsThatTellNothingAreRefused) {
+  expect_refused(task_of(TaskKind::regression, {1.5, 1.5}, {1, 2}, {1, 2}),
+                 "all rows of split train have the label 1.5");
+  expect_refused(task_of(TaskKind::regression, {1, 2}, {3, 3}, {1, 2}), "all rows of split valid have the label 3");
+  expect_refused(task_of(TaskKind::regression, {1, 2}, {1, 2}, {4}), "split test have the label 4: a rank correlation");
+  expect_refused(task_of(TaskKind::classes, {0, 0}, {1, 0}, {0, 1}), "there is nothing to learn");
+  expect_refused(task_of(TaskKind::binary, {1, 1}, {1, 0}, {0, 1}), "all rows of split train have the label 1");
+}
+
+TEST_F(LabelsTest, OddClassesAreNoted) {
+  EXPECT_TRUE(judge_labels(task_of(TaskKind::classes, {0, 1, 2}, {0}, {2, 1})).empty());
+  EXPECT_TRUE(judge_labels(task_of(TaskKind::regression, {0, 1}, {0, 1}, {2, 1})).empty());
+  EXPECT_THAT(
+      judge_labels(task_of(TaskKind::classes, {0, 1}, {0}, {2, 1, 2})),
+      ElementsAre(HasSubstr("class 2 has 0 validation and 2 test rows (the first is `q5`) and no training row")));
+  EXPECT_THAT(judge_labels(task_of(TaskKind::classes, {0, 2}, {0}, {2, 0}, 3)),
+              ElementsAre(HasSubstr("no row has the class 1, of 3 classes")));
+  EXPECT_THAT(judge_labels(task_of(TaskKind::binary, {0, 1}, {0}, {1, 1})),
+              ElementsAre(HasSubstr("all test rows have one class")));
+  const auto many = judge_labels(task_of(TaskKind::classes, {0, 1}, {0}, {1, 0}, 101));
+  EXPECT_EQ(many.size(), 9U);
+  EXPECT_THAT(many.back(), HasSubstr("91 more such classes"));
 }
 
 }  // namespace
