@@ -13,6 +13,7 @@
 #include "lsd/core/config.h"
 #include "lsd/core/error.h"
 #include "probe/probe_evaluation_internal.h"
+#include "probe/probe_plan_internal.h"
 #include "probe/stored_features_internal.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
@@ -135,6 +136,36 @@ TEST_F(ProbeTest, RefusesAnotherProbeInTheSameFolder) {
   auto other = config("out");
   other.head.hidden = 9;
   expect_error<UserError>([&] { run(other); }, {"another run"});
+}
+
+TEST_F(ProbeTest, ScoreAtZeroIsRefusedWhenNothingElseIsAskedOfIt) {
+  auto score = config("out");
+  score.sweep.representations = {"encoder", "score"};
+  score.sweep.times = {0.0};
+  expect_error<UserError>([&] { score.validate(); }, {"score is singular at t = 0", "sweep.times", "above 0"});
+  score.sweep = {};
+  score.features.representation = "score";  // at the default of features.time
+  expect_error<UserError>([&] { score.validate(); }, {"score is singular at t = 0"});
+  score.features.time = 0.5;
+  score.validate();
+  EXPECT_TRUE(plan_notes(score).empty());
+}
+
+TEST_F(ProbeTest, WhatIsLeftOutOfASweepIsSaid) {
+  auto score = config("out");
+  score.sweep.representations = {"score", "diffusion"};
+  score.sweep.times = {0.0, 0.5};
+  EXPECT_EQ(planned_features(score).size(), 3U);
+  EXPECT_THAT(plan_notes(score), ::testing::ElementsAre(::testing::HasSubstr("score at t = 0 is left out")));
+  score.sweep.representations = {"diffusion"};
+  EXPECT_TRUE(plan_notes(score).empty());
+}
+
+TEST_F(ProbeTest, LabelsThatTellNothingAreRefusedBeforeAnyWork) {
+  std::ofstream(folder_ / "w.csv")
+      << "id,sequence,label,split\nq1,MK,1,train\nq2,ML,1,train\nq3,MV,0,valid\nq4,MA,1,test\n";
+  expect_error<DataError>([&] { run(config("out")); }, {"w.csv", "all rows of split train have the label 1"});
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "out"));
 }
 
 TEST_F(ProbeTest, PairsGetBothMeans) {

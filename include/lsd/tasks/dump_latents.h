@@ -60,7 +60,7 @@ struct DumpInputConfig {
   static void visit(auto& self, auto&& field) {
     field("shards", self.shards, {.help = "folder of a shard set (one of shards, task and fasta)"});
     field("split", self.split, {.help = "split of the shard set", .choices = "train|valid|test"});
-    field("task", self.task, {.help = "task table (CSV, plain or gzip): its distinct sequences"});
+    field("task", self.task, {.help = "task table (docs/formats/tasks.md): its distinct sequences"});
     field("fasta", self.fasta, {.help = "FASTA file, plain, gzip or zstd"});
   }
   void validate() const;  // throws UserError

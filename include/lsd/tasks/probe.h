@@ -25,13 +25,16 @@ struct ProbeTaskConfig {
 
   static void visit(auto& self, auto&& field) {
     field("file", self.file,
-          {.help = "task table: CSV, plain or gzip, columns id,sequence,label,split (or sequence_a,sequence_b)",
+          {.help = "task table (docs/formats/tasks.md): CSV, plain, gzip or zstd, columns id,sequence,label,split (or "
+                   "sequence_a,sequence_b)",
            .required = true});
     field("name", self.name, {.help = "name in results; empty: the file's name"});
     field("kind", self.kind,
           {.help = "regression is scored by Spearman, the others by accuracy", .choices = "regression|binary|classes"});
     field("classes", self.classes,
-          {.help = "number of classes; 0: the largest label plus one", .min = 0, .max = 10000});
+          {.help = "number of classes; 0: the largest label plus one, and then every class must occur",
+           .min = 0,
+           .max = 10000});
     field("allow_shared_sequences", self.allow_shared_sequences,
           {.help = "count a sequence that stands in two splits instead of refusing the table"});
   }
@@ -71,7 +74,7 @@ struct ProbeSweepConfig {
     field("representations", self.representations,
           {.help = "representations to probe; empty: features.representation"});
     field("times", self.times,
-          {.help = "t of each diffusion representation; empty: features.time", .min = 0, .max = 1});
+          {.help = "t of each diffusion representation (score: t > 0 only); empty: features.time", .min = 0, .max = 1});
     field("heads", self.heads, {.help = "linear and mlp (dense, tanh, dense)", .required = true});
     field("seeds", self.seeds,
           {.help = "seeds of heads and mini-batches", .min = 0, .max = 4294967295.0, .required = true});
@@ -119,6 +122,7 @@ struct ProbeConfig {
     field.section("sweep", self.sweep);
     field.section("head", self.head);
   }
+  void validate() const;  // throws UserError
 };
 
 Outcome probe(const ProbeConfig& config, Runtime& runtime);

@@ -27,8 +27,8 @@ class ProbeRun {
       : config_(config), runtime_(runtime), folder_(config.run.directory, runtime), task_(read_task(config)) {}
 
   Outcome run() {
-    open_folder();
     report_task();
+    open_folder();
     if (config_.sweep.baselines) run_baselines();
     for (const auto& set : stored_feature_sets(config_.features.dump)) {
       if (any_stop()) return folder_.end(RunState::stopped, "stopped between two results");
@@ -62,6 +62,10 @@ class ProbeRun {
         count(data::TaskSplit::train), count(data::TaskSplit::valid), count(data::TaskSplit::test),
         task_.sequences.size(),
         task_.shared_sequences > 0 ? fmt::format("; {} sequences stand in two splits", task_.shared_sequences) : ""));
+    auto notes = data::judge_labels(task_);
+    for (auto& note : plan_notes(config_)) notes.push_back(std::move(note));
+    if (!runtime_.ranks.is_root()) return;
+    for (const auto& note : notes) runtime_.log.warn(note);
   }
 
   ProbeResult blank_result() const {

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "lsd/core/error.h"
@@ -17,6 +18,29 @@ std::string stem_of(const std::filesystem::path& file) {
   auto name = file.filename();
   while (name.has_extension()) name = name.stem();
   return name.string();
+}
+
+// score = -eps / sin: no number at t = 0.
+bool is_singular(const std::string& representation, double time) {
+  return representation == "score" && time == 0.0;
+}
+
+std::vector<std::string> representations_of(const ProbeConfig& config) {
+  const auto& names = config.sweep.representations;
+  return names.empty() ? std::vector{config.features.representation} : names;
+}
+
+std::vector<double> times_of(const ProbeConfig& config) {
+  const auto& times = config.sweep.times;
+  return times.empty() ? std::vector{config.features.time} : times;
+}
+
+// How many of its t the score is asked for and has none at.
+std::ptrdiff_t singular_times(const ProbeConfig& config) {
+  const auto names = representations_of(config);
+  const auto times = times_of(config);
+  const bool asked = config.features.dump.empty() && std::ranges::count(names, "score") > 0;
+  return asked ? std::ranges::count(times, 0.0) : 0;
 }
 
 // One result per head and seed.
@@ -47,23 +71,25 @@ std::string model_name(const ProbeConfig& config) {
 
 std::vector<FeatureConfig> planned_features(const ProbeConfig& config) {
   if (!config.features.dump.empty()) return {};
-  auto representations = config.sweep.representations;
-  if (representations.empty()) representations = {config.features.representation};
-  auto times = config.sweep.times;
-  if (times.empty()) times = {config.features.time};
   std::vector<FeatureConfig> all;
-  for (const auto& name : representations) {
+  for (const auto& name : representations_of(config)) {
     FeatureConfig features = config.features;
     features.representation = name;
     const bool encoder = models::representation_from_name(name) == models::Representation::encoder;
-    for (const double time : encoder ? std::vector<double>{0.0} : times) {
-      if (name == "score" && time == 0.0) continue;  // singular there
+    for (const double time : encoder ? std::vector<double>{0.0} : times_of(config)) {
+      if (is_singular(name, time)) continue;
       features.time = time;
       features.validate();
       all.push_back(features);
     }
   }
   return all;
+}
+
+std::vector<std::string> plan_notes(const ProbeConfig& config) {
+  return singular_times(config) > 0 ? std::vector<std::string>{"score at t = 0 is left out, where it is singular; its "
+                                                               "other t are probed"}
+                                    : std::vector<std::string>{};
 }
 
 std::vector<std::string> planned_files(const ProbeConfig& config) {
@@ -95,6 +121,13 @@ void ProbeFeatureConfig::validate() const {
   if (dump.empty()) return FeatureConfig::validate();
   if (!autoencoder.empty() || !diffusion.empty())
     throw UserError("give features.dump, or the models that features are computed with, not both");
+}
+
+void ProbeConfig::validate() const {
+  if (singular_times(*this) == 0 || singular_times(*this) < static_cast<std::ptrdiff_t>(times_of(*this).size())) return;
+  throw UserError(
+      "score is singular at t = 0, the only t to probe: give sweep.times (or features.time) above 0, or take score out "
+      "of sweep.representations");
 }
 
 void ProbeSweepConfig::validate() const {

@@ -11,8 +11,11 @@ namespace lsd::tasks {
 
 std::string task_name(const ProbeConfig& config);
 std::string model_name(const ProbeConfig& config);
-// One per representation and, for those of a diffusion model, per t; none when features come from dumps.
+// One per representation and, for those of a diffusion model, per t; none when features come from dumps. Score is left
+// out at t = 0.
 std::vector<FeatureConfig> planned_features(const ProbeConfig& config);
+// What the options ask for and will not get.
+std::vector<std::string> plan_notes(const ProbeConfig& config);
 // The files of all results, baselines included.
 std::vector<std::string> planned_files(const ProbeConfig& config);
 
