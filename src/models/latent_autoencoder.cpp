@@ -34,9 +34,15 @@ LatentAutoencoder::LatentAutoencoder(const AutoencoderConfig& config)
       normalisation_(config_) {}
 
 std::vector<MetricSpec> LatentAutoencoder::metrics() const {
-  return {{"loss_recon", kWeighted, MetricCount::residues},
-          {"loss_norm", kNorm, MetricCount::micro_batches},
-          {"loss", kWeighted, MetricCount::residues, "loss_norm", config_.lambda},
+  // The losses have times of their own: at a fixed one NM's weight is a constant, 0 at t = 0, and nothing else changes.
+  return {{.name = "loss_recon", .sum_slot = kWeighted, .count = MetricCount::residues, .at_fixed_times = false},
+          {.name = "loss_norm", .sum_slot = kNorm, .count = MetricCount::shares, .at_fixed_times = false},
+          {.name = "loss",
+           .sum_slot = kWeighted,
+           .count = MetricCount::residues,
+           .plus = "loss_norm",
+           .plus_factor = config_.lambda,
+           .at_fixed_times = false},
           {"cross_entropy", kUnweighted, MetricCount::targets},
           {"accuracy", kCorrect, MetricCount::targets}};
 }
@@ -174,7 +180,7 @@ void LatentAutoencoder::evaluate(nn::StepContext& step, const Batch& batch, cons
   const auto row_time = draw_row_time(step, batch, options);
   TensorView logits = logits_of(step, batch, noised(step, batch, z, row_time), nullptr);
   reconstruction_loss(step, batch, row_time, logits, false);
-  normalisation_.run(step, batch, z, {}, {}, {}, metric(step, kNorm));
+  normalisation_.run(step, batch, z, options.micro_batch_share, {}, {}, metric(step, kNorm));
 }
 
 }  // namespace lsd::models

@@ -7,8 +7,8 @@ namespace {
 
 double count_of(MetricCount count, const MetricCounts& counts) {
   switch (count) {
-    case MetricCount::micro_batches:
-      return counts.micro_batches;
+    case MetricCount::shares:
+      return counts.shares;
     case MetricCount::residues:
       return counts.residues;
     case MetricCount::targets:

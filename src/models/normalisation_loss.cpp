@@ -3,12 +3,20 @@
 
 #include <vector>
 
+#include "lsd/tensor/pointwise_ops.h"
 #include "lsd/tensor/reduce_ops.h"
 
 namespace lsd::models {
 namespace {
 
 constexpr std::int64_t kResidueTypes = 20;
+
+// loss += share * kl.
+void add_share(nn::StepContext& step, ConstTensorView kl, ConstTensorView share, TensorView loss) {
+  const Shape one{1, 1};
+  step.backend.pointwise().run(
+      ColumnAffine{.x = kl.reshaped(one), .scale = share, .shift = loss, .y = loss.reshaped(one)});
+}
 
 std::vector<float> to_host(Backend& backend, ConstTensorView view) {
   std::vector<float> values(static_cast<std::size_t>(view.elements()));
@@ -56,11 +64,14 @@ void NormalisationLoss::run(nn::StepContext& step, const Batch& batch, ConstTens
   auto& reduce = step.backend.reduce();
   reduce.run(GroupMoments{
       .z = z, .row_group = row_group, .count = moments.count, .mean = moments.mean, .variance = moments.variance});
-  const Operands operands{z, row_group, share, grad_in, grad_z, loss};
+  const TensorView kl = share.present() ? step.arena.allocate(DType::float32, Shape{1}) : loss;
+  if (share.present()) step.backend.pointwise().run(Fill{.y = kl});
+  const Operands operands{z, row_group, share, grad_in, grad_z, kl};
   if (config_.norm == "multivariate")
     multivariate(step, moments, operands);
   else
     univariate(step, moments, operands);
+  if (share.present()) add_share(step, kl, share, loss);
 }
 
 void NormalisationLoss::multivariate(nn::StepContext& step, const Moments& moments, const Operands& operands) const {
@@ -78,7 +89,7 @@ void NormalisationLoss::multivariate(nn::StepContext& step, const Moments& momen
 }
 
 void NormalisationLoss::univariate(nn::StepContext& step, const Moments& moments, const Operands& operands) const {
-  const bool global = config_.moments == "global";
+  const bool global = config_.moments == "global" && operands.grad_z.present();
   if (global && step.hooks && !step.backend.planning()) sum_over_ranks(step, moments);
   TensorView offset = step.arena.like(moments.mean), slope = step.arena.like(moments.mean);
   step.backend.reduce().run(UnivariateKl{.count = moments.count,

@@ -13,7 +13,8 @@ class NormalisationLoss {
  public:
   explicit NormalisationLoss(const AutoencoderConfig& config) : config_(config) {}
 
-  // loss += the KL. When grad_z is present: grad_z = grad_in + lambda * share * dKL/dz, rounded once.
+  // loss += share * KL; an absent share is 1. When grad_z is present: grad_z = grad_in + lambda * share * dKL/dz,
+  // rounded once. Without it the moments are always those of this micro-batch: no rank waits for another.
   void run(nn::StepContext& step, const Batch& batch, ConstTensorView z, ConstTensorView share, ConstTensorView grad_in,
            TensorView grad_z, TensorView loss) const;
 

@@ -15,7 +15,7 @@ MetricSums::MetricSums(std::vector<models::MetricSpec> specs, int slots)
 void MetricSums::add(std::span<const float> slots, const models::MetricCounts& counts) {
   check(slots.size() + kCounts == sums_.size(), "one value per metric slot");
   for (std::size_t slot = 0; slot < slots.size(); ++slot) sums_[slot] += static_cast<double>(slots[slot]);
-  sums_[slots.size()] += counts.micro_batches;
+  sums_[slots.size()] += counts.shares;
   sums_[slots.size() + 1] += counts.residues;
   sums_[slots.size() + 2] += counts.targets;
 }

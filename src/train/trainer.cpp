@@ -201,6 +201,9 @@ void Trainer::evaluate(data::HostBatch& batch, std::uint32_t seed, std::optional
     }
   if (options_.prepare) options_.prepare(batch, true);
   const auto& views = device_batch_.upload(batch);
+  const auto residues = static_cast<float>(batch.num_residues);
+  backend.copy_to_device(share_, &residues);
+  options.micro_batch_share = share_;
   backend.pointwise().run(Fill{.y = metric_slots_});
   hooks_->last_micro_batch = false;
   auto step = context(seed);
@@ -208,8 +211,9 @@ void Trainer::evaluate(data::HostBatch& batch, std::uint32_t seed, std::optional
   backend.copy_to_host(host_slots_.data(), metric_slots_);
   backend.synchronize();
   sums.add(std::span<const float>(host_slots_).first(host_slots_.size() - 1),
-           {batch.sequences.empty() ? 0.0 : 1.0, static_cast<double>(batch.num_residues),
-            static_cast<double>(batch.num_targets)});
+           {.shares = static_cast<double>(residues),
+            .residues = static_cast<double>(batch.num_residues),
+            .targets = static_cast<double>(batch.num_targets)});
 }
 
 }  // namespace lsd::train

@@ -12,8 +12,9 @@ namespace lsd::train {
 
 models::MetricCounts Trainer::counts_of(const data::StepBatches& batches) const {
   models::MetricCounts counts;
-  for (const auto& batch : batches.micro_batches) {
-    counts.micro_batches += batch.sequences.empty() ? 0.0 : 1.0;
+  for (std::size_t index = 0; index < batches.micro_batches.size(); ++index) {
+    const auto& batch = batches.micro_batches[index];
+    counts.shares += static_cast<double>(shares_[index]);
     counts.residues += static_cast<double>(batch.num_residues);
     counts.targets += static_cast<double>(batch.num_targets);
   }
@@ -25,7 +26,7 @@ void Trainer::reduce_and_judge(const models::MetricCounts& counts, double square
   const auto slots = host_slots_.size() - 1;
   const Votes mine = ask ? ask() : Votes{};
   std::vector<double> sums(host_slots_.begin(), host_slots_.end() - 1);
-  sums.insert(sums.end(), {counts.micro_batches, counts.residues, counts.targets});
+  sums.insert(sums.end(), {counts.shares, counts.residues, counts.targets});
   sums.insert(sums.end(), {mine.stop, mine.checkpoint, mine.failed});
   world_.ranks.all_reduce_sum(std::span<double>(sums));
   const models::MetricCounts total{sums[slots], sums[slots + 1], sums[slots + 2]};

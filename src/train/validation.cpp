@@ -42,6 +42,18 @@ data::BatchLoader make_loader(const Trainer& trainer, const ValidationOptions& o
   return {options.source, data::one_pass(*options.source, loader, groups)};
 }
 
+// Values in the order of `specs`.
+void add_values(const std::vector<models::MetricSpec>& specs, const NamedValues& values,
+                const std::optional<float>& time, NamedValues& out) {
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    const auto& [name, value] = values[i];
+    if (!time)
+      out.emplace_back(name, value);
+    else if (specs[i].at_fixed_times)
+      out.emplace_back(fmt::format("{}@{:g}", name, *time), value);
+  }
+}
+
 }  // namespace
 
 std::uint32_t validation_seed(std::uint32_t run_seed) {
@@ -61,10 +73,10 @@ NamedValues validate(Trainer& trainer, const ValidationOptions& options) {
         trainer.evaluate(batch, seed, times[i], sums[i]);
     loader.recycle(std::move(*step));
   }
+  const auto specs = trainer.model().metrics();
   NamedValues out;
   for (std::size_t i = 0; i < times.size(); ++i)
-    for (const auto& [name, value] : sums[i].reduced(trainer.world().ranks))
-      out.emplace_back(times[i] ? fmt::format("{}@{:g}", name, *times[i]) : name, value);
+    add_values(specs, sums[i].reduced(trainer.world().ranks), times[i], out);
   return out;
 }
 

@@ -220,7 +220,7 @@ def prepare(batch, index):
 
 
 def run_step(p, case, batches):
-    """Accumulates gradients over the micro-batches as the trainer does; gives the reported losses."""
+    """Accumulates gradients over the micro-batches as the trainer does; gives the losses that it reports, which are those optimised."""
     residues = sum(int(batch["residue"].sum()) for batch in batches)
     targets = sum(int((batch["targets"] >= 0).sum()) for batch in batches)
     totals = {"loss": 0.0}
@@ -234,7 +234,7 @@ def run_step(p, case, batches):
             share = int(batch["residue"].sum()) / residues
             loss = recon / residues + LAMBDA * share * norm
             totals["loss_recon"] = totals.get("loss_recon", 0.0) + float(recon) / residues
-            totals["loss_norm"] = totals.get("loss_norm", 0.0) + float(norm) / len(batches)
+            totals["loss_norm"] = totals.get("loss_norm", 0.0) + share * float(norm)
         loss.backward()
         totals["loss"] += float(loss)
     return totals

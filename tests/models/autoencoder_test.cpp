@@ -251,9 +251,9 @@ TEST(Autoencoder, GlobalMomentsOfTwoRanksEqualThoseOfOneBatch) {
 
     OtherRank hooks;
     run.run().hooks = &hooks;
-    run.evaluate(first.batch());
+    run.forward_backward(first.batch());
     const auto from_first = hooks.sent;
-    run.evaluate(second.batch());
+    run.forward_backward(second.batch());
     const auto from_second = hooks.sent;
     run.zero_gradients();
     hooks.received = from_second;
@@ -268,6 +268,27 @@ TEST(Autoencoder, GlobalMomentsOfTwoRanksEqualThoseOfOneBatch) {
       norm += std::pow(expected[i], 2);
     }
     EXPECT_LT(std::sqrt(difference / norm), 1e-5);
+
+    hooks.sent.clear();
+    run.evaluate(first.batch());
+    EXPECT_TRUE(hooks.sent.empty()) << "ranks evaluate different numbers of micro-batches: none may wait for another";
+  }
+}
+
+TEST(Autoencoder, TheNormalisationLossIsReportedByItsShare) {
+  const auto backend = backends::make_reference_backend();
+  for (const std::string norm : {"univariate", "multivariate"}) {
+    auto config = testing::small_autoencoder("nm");
+    config.norm = norm;
+    config.shrinkage = 0.1;
+    const auto model = build_autoencoder(config);
+    ModelRun run(*model, *backend);
+    testing::randomise(model->parameters(), 0.25F, 5);
+    const PackedBatch packed(testing::sample_sequences(), 44, 6);
+    run.forward_backward(packed.batch());
+    const double whole = run.metric("loss_norm", packed.batch());
+    run.forward_backward(packed.batch(), 0.25F);
+    EXPECT_NEAR(run.metric("loss_norm", packed.batch()), 0.25 * whole, 1e-6 * whole);
   }
 }
 

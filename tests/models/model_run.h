@@ -56,7 +56,7 @@ class ModelRun {
   }
   double metric(const std::string& name, const models::Batch& batch) const {
     const std::vector<double> sums(run_.metrics.begin(), run_.metrics.end());
-    const models::MetricCounts counts{.micro_batches = 1,
+    const models::MetricCounts counts{.shares = 1,
                                       .residues = static_cast<double>(batch.num_residues),
                                       .targets = static_cast<double>(batch.num_targets)};
     const auto specs = model_.metrics();

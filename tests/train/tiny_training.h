@@ -15,6 +15,7 @@
 #include "lsd/models/build_model.h"
 #include "lsd/train/memory_plan.h"
 #include "lsd/train/trainer.h"
+#include "lsd/train/validation.h"
 
 namespace lsd::testing {
 
@@ -69,6 +70,7 @@ struct TinyRun {
   std::int64_t max_steps_of_schedule = 1000;
   train::GuardOptions guard = {.loss_z = 0.0, .gradient_z = 0.0};  // spikes are part of a fast course; not so NaNs
   std::size_t residues = 0;                                        // of every record; 0: they differ
+  std::int64_t validation_micro_batches = 0;                       // at the end; 0: none
   // Wraps a rank's model (to inject faults).
   std::function<std::unique_ptr<models::Model>(std::unique_ptr<models::Model>, int rank)> wrap = {};
 };
@@ -76,6 +78,7 @@ struct TinyRun {
 struct TinyResult {
   std::vector<std::vector<std::pair<std::string, double>>> metrics;  // per step
   std::vector<double> gradient_norms;
+  train::NamedValues validation;
   train::TrainerState state;
   std::int64_t buckets = 0, buckets_started_early = 0;
   std::vector<float> masters;  // of rank 0
@@ -137,6 +140,11 @@ inline TinyResult train_tiny_rank(const TinyRun& run, dist::HostCommunicator& ra
     trainer.metrics().clear();
     loader.recycle(std::move(*step));
   }
+  if (run.validation_micro_batches > 0)
+    result.validation = train::validate(trainer, {.source = tiny_source(30, 77),
+                                                  .loader = tiny_loader(run, ranks.rank(), ranks.size()),
+                                                  .micro_batches = run.validation_micro_batches,
+                                                  .fixed_times = {0.0, 0.5}});
   result.state = trainer.state();
   result.buckets = trainer.gradient_sync().num_buckets();
   result.buckets_started_early = trainer.gradient_sync().buckets_started_early();

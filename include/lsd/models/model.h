@@ -13,22 +13,23 @@
 
 namespace lsd::models {
 
-// What a metric's sum is divided by. Counts are whole numbers that the host knows before the step (Batch::num_residues,
-// num_targets), so the device adds up no counts.
-enum class MetricCount { micro_batches, residues, targets };
+// What a metric's sum is divided by. The host knows all of them before the step (Batch::num_residues, num_targets, the
+// share that it gave each micro-batch), so the device adds up no counts.
+enum class MetricCount { shares, residues, targets };
 
 // A reported number: sum / count + plus_factor * (the metric named `plus`, listed earlier). The sum is a slot of
 // StepContext::metrics; sum and count are both added up over micro-batches and ranks.
 struct MetricSpec {
   std::string name;  // "loss_recon", "accuracy", ...
   int sum_slot = 0;
-  MetricCount count = MetricCount::micro_batches;
+  MetricCount count = MetricCount::shares;
   std::string plus = {};
   double plus_factor = 0.0;
+  bool at_fixed_times = true;  // false: says nothing of a fixed time, so it is not reported there
 };
 
 struct MetricCounts {
-  double micro_batches = 0, residues = 0, targets = 0;
+  double shares = 0, residues = 0, targets = 0;
 };
 
 // Values of all metrics, in order; 0 where a count is 0.
@@ -43,6 +44,9 @@ enum class LossCount {
 
 struct EvaluateOptions {
   std::optional<float> fixed_time;  // noise of every row (NM) or sequence (diffusion); none: the loss's own draws
+  // Float32 [1] in device memory, in proportion to the residues: what the normalisation loss of this micro-batch weighs
+  // among those that are evaluated. Absent: 1.
+  ConstTensorView micro_batch_share = {};
 };
 
 class Model {
@@ -55,8 +59,9 @@ class Model {
 
   // Adds this micro-batch's gradients to the store's and its sums to step.metrics. Arena use is released before return.
   // `micro_batch_share` = residues of this micro-batch / residues of the global batch, as float32 [1] in device memory:
-  // what the normalisation loss of one micro-batch weighs in the step.
+  // what the normalisation loss of one micro-batch weighs in the step, in its gradient and in its metric.
   virtual void forward_backward(nn::StepContext& step, const Batch& batch, ConstTensorView micro_batch_share) = 0;
+  // Adds to step.metrics alone. Makes no collective call: ranks may evaluate different numbers of micro-batches.
   virtual void evaluate(nn::StepContext& step, const Batch& batch, const EvaluateOptions& options) = 0;
   // float32 [max_sequences] of the last forward_backward: unweighted loss of each sequence. Absent for autoencoders.
   virtual ConstTensorView sequence_losses() const { return {}; }

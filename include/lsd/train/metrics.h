@@ -30,7 +30,7 @@ class MetricSums {
  private:
   static constexpr std::size_t kCounts = 3;
   std::vector<models::MetricSpec> specs_;
-  std::vector<double> sums_;  // slots, then micro-batches, residues, targets
+  std::vector<double> sums_;  // slots, then shares, residues, targets
 };
 
 }  // namespace lsd::train

@@ -25,7 +25,8 @@ struct ValidationOptions {
 std::uint32_t validation_seed(std::uint32_t run_seed);
 
 using NamedValues = std::vector<std::pair<std::string, double>>;
-// Collective. "loss_recon", ... at the loss's own noise, then "loss_recon@0.25", ... at each fixed time.
+// Collective. "loss_recon", ... at the loss's own noise, then "accuracy@0.25", ... at each fixed time: the metrics that
+// mean something there (MetricSpec::at_fixed_times).
 NamedValues validate(Trainer& trainer, const ValidationOptions& options);
 
 }  // namespace lsd::train
