@@ -53,8 +53,8 @@ MemoryPlan plan_memory(Backend& backend, const BuildModel& build, const PlanRequ
                        .recompute = request.recompute,
                        .metrics = slots};
   model->forward_backward(step, batch.views(), one);
-  model->evaluate(step, batch.views(), {});
-  model->evaluate(step, batch.views(), {.fixed_time = 0.5F});
+  model->evaluate(step, batch.views(), {.micro_batch_share = one});
+  model->evaluate(step, batch.views(), {.fixed_time = 0.5F, .micro_batch_share = one});
   add_squared_norm(backend, store.grad_block(), layout, one);
   add_squared_norm(backend, store.grad_block(), BlockLayout(store.elements(), 1, 0), one);
   optimizer.step(scalars.all(), one);
