@@ -75,21 +75,42 @@ std::shared_ptr<Watchdog> make_watchdog(const CommandLine& line, const Log& log)
                         .tell = [&log](const std::string& text) { log.error(text); }});
 }
 
+ErrorKind kind_of(const std::exception_ptr& failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const Error& error) {
+    return error.kind();
+  } catch (...) {
+    return ErrorKind::internal;
+  }
+}
+
+// A run whose ranks lost each other has not failed: it can go on from what is finished, and a chain of jobs shall do
+// so. Where a rank failed for a reason of its own, that reason counts, whoever is first.
+void commit_end(const tasks::Runtime& runtime, bool peer_lost, const std::string& reason) {
+  if (runtime.run_folder.empty()) return;
+  try {
+    if (!runtime.owns_run_folder()) return;
+    if (peer_lost)
+      commit_run_state_unless_ended(runtime.run_folder, RunState::stopped, reason);
+    else
+      commit_run_state(runtime.run_folder, RunState::failed, reason);
+  } catch (const std::exception& error) {
+    runtime.log.warn(fmt::format("the run folder's state could not be written: {}", error.what()));
+  }
+}
+
 // Tells the error and ends the job. Rank 0 goes first and its launcher's SIGTERM ends the waiting others: an error that
-// all ranks meet is then told once.
+// all ranks meet is then told once. Who only lost another rank lets that one speak first.
 int fail(const std::exception_ptr& failure, const tasks::Runtime& runtime) {
   const int rank = runtime.ranks.rank();
   std::signal(SIGTERM, SIG_DFL);
-  if (rank > 0) std::this_thread::sleep_for(std::chrono::milliseconds(1500 + 20 * std::min(rank, 50)));
+  const bool peer_lost = kind_of(failure) == ErrorKind::peer;
+  if (rank > 0 || peer_lost)
+    std::this_thread::sleep_for(std::chrono::milliseconds((peer_lost ? 3000 : 1500) + 20 * std::min(rank, 50)));
   const std::string text = text_of(failure);
   runtime.log.error(text);
-  if (!runtime.run_folder.empty()) {
-    try {
-      if (runtime.owns_run_folder()) commit_run_state(runtime.run_folder, RunState::failed, text);
-    } catch (const std::exception& error) {
-      runtime.log.warn(fmt::format("the run folder's state could not be written: {}", error.what()));
-    }
-  }
+  commit_end(runtime, peer_lost, text);
   std::fflush(nullptr);
   if (runtime.ranks.size() > 1) runtime.ranks.abort(kExitFailed);  // others may wait for this rank for ever
   return kExitFailed;

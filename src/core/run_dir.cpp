@@ -185,6 +185,13 @@ void commit_run_state(const fs::path& folder, RunState state, std::string_view r
   fault_point("run.state_written");
 }
 
+bool commit_run_state_unless_ended(const fs::path& folder, RunState state, std::string_view reason) {
+  for (const auto& [_, name] : kStateFiles)
+    if (fs::exists(folder / name)) return false;
+  commit_run_state(folder, state, reason);
+  return true;
+}
+
 void RunDir::append_metrics(std::string_view json_line) {
   const fs::path file = folder_ / "metrics.jsonl";
   if (!metrics_.is_open()) metrics_.open(file, std::ios::app | std::ios::binary);

@@ -104,7 +104,7 @@ bool TrainingLoop::run() {
     return run_steps();
   } catch (Error& error) {
     const auto& ranks = job_.world.ranks;
-    if (error.kind() == ErrorKind::system && ranks.size() > 1)
+    if (error.kind() == ErrorKind::peer)
       error.add_context(who_is_missing(folder_.attempt_folder(), ranks.size(), ranks.rank()));
     throw;
   }

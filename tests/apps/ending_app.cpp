@@ -20,7 +20,7 @@ struct Config {
 
   static void visit(auto& self, auto&& field) {
     field("end", self.end,
-          {.help = "how to end", .choices = "done|stopped|user_error|exception|internal|wait_for_signal|kill"});
+          {.help = "how to end", .choices = "done|stopped|user_error|exception|internal|wait_for_signal|kill|silence"});
     field("failing_rank", self.failing_rank, {.help = "which rank ends so; -1 is every rank", .min = -1});
     field("run_folder", self.run_folder, {.help = "run folder, none when empty"});
     field("unused", self.unused, {.help = "a number", .min = 0, .max = 1});
@@ -32,6 +32,7 @@ lsd::tasks::Outcome end_as(const Config& config, lsd::tasks::Runtime& runtime) {
   if (config.end == "exception") throw std::runtime_error("a plain exception");
   if (config.end == "internal") lsd::check(false, "two is one");
   if (config.end == "kill") std::raise(SIGKILL);
+  if (config.end == "silence") std::this_thread::sleep_for(std::chrono::minutes(1));
   if (config.end == "stopped") return lsd::tasks::Outcome::stopped;
   if (config.end != "wait_for_signal") return lsd::tasks::Outcome::done;
   std::puts("waiting");

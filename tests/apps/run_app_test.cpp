@@ -113,6 +113,19 @@ TEST(RunApp, OneFailingRankEndsAllQuickly) {
   }
 }
 
+// The run is sound, so a chain of jobs shall go on with it: STOPPED and not FAILED, though this job's exit code is not
+// that of a run that was asked to stop.
+TEST(RunApp, ARankThatLostAnotherLeavesTheRunToBeGoneOnWith) {
+  const TemporaryFolder folder;
+  const auto result =
+      run_ranks(2, "--end=silence --failing-rank=1 --collective-timeout=2 --run-folder=" + (folder / "run").string());
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_LT(result.seconds, 30);
+  EXPECT_THAT(result.err, HasSubstr("rank 0 of 2 gave up in barrier"));
+  EXPECT_THAT(read_text_file(folder / "run/STOPPED"), HasSubstr("rank 0 of 2 gave up in barrier"));
+  EXPECT_FALSE(std::filesystem::exists(folder / "run/FAILED"));
+}
+
 TEST(RunApp, AnErrorOfAllRanksIsToldOnce) {
   const auto result = run_ranks(2, "--end=user_error --failing-rank=-1");
   EXPECT_NE(result.exit_code, 0);

@@ -49,6 +49,17 @@ TEST(RunDir, StatesFollowTheRun) {
   EXPECT_FALSE(fs::exists(folder / "run/DONE"));
 }
 
+TEST(RunDir, AReasonThatStandsIsNotReplacedByALesserOne) {
+  const testing::TemporaryFolder folder;
+  RunDir run = open_run(folder / "run");
+  EXPECT_TRUE(commit_run_state_unless_ended(folder / "run", RunState::stopped, "rank 1 was lost"));
+  EXPECT_EQ(run.state(), RunState::stopped);
+  run.commit_state(RunState::failed, "the disk is full");
+  EXPECT_FALSE(commit_run_state_unless_ended(folder / "run", RunState::stopped, "rank 1 was lost"));
+  EXPECT_EQ(run.state(), RunState::failed);
+  EXPECT_FALSE(fs::exists(folder / "run/STOPPED"));
+}
+
 TEST(RunDir, RefusesAnotherRunsFolder) {
   const testing::TemporaryFolder folder;
   open_run(folder / "run");

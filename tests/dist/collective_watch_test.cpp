@@ -35,10 +35,10 @@ std::string error_of(const CollectiveWatch& watch) {
   while (!watch.failed()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   try {
     watch.throw_if_failed();
-  } catch (const SystemError& error) {
+  } catch (const PeerLostError& error) {
     return error.what();
   }
-  return "no SystemError";
+  return "no PeerLostError";
 }
 
 CollectiveWatch::Options options(std::chrono::milliseconds deadline) {
@@ -55,7 +55,7 @@ TEST(CollectiveWatch, NamesRankAndCollectiveThatPassedItsDeadline) {
     watch.add(3, "all_reduce_sum of 7 values");
     EXPECT_THAT(error_of(watch), AllOf(HasSubstr("rank 1 of 4"), HasSubstr("tensor collective 2"),
                                        HasSubstr("all_reduce_sum of 4096 values"), HasSubstr("deadline of 0.03 s")));
-    EXPECT_THROW(watch.throw_if_failed(), SystemError);  // from now on, every time
+    EXPECT_THROW(watch.throw_if_failed(), PeerLostError);  // from now on, every time
   }
   EXPECT_EQ(transport.aborts, 1);
 }

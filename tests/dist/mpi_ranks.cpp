@@ -48,7 +48,7 @@ TEST(MpiCommunicator, GivesUpAtTheDeadline) {
     try {
       late->barrier();
       ADD_FAILURE() << "the barrier should have thrown";
-    } catch (const SystemError& error) {
+    } catch (const PeerLostError& error) {
       EXPECT_THAT(error.what(), testing::HasSubstr("rank 0 of"));
       EXPECT_THAT(error.what(), testing::HasSubstr("barrier (call 1"));
     }

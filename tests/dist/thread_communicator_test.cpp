@@ -75,10 +75,10 @@ template <class Body>
 std::string system_error_of(Body&& body) {
   try {
     body();
-  } catch (const SystemError& error) {
+  } catch (const PeerLostError& error) {
     return error.what();
   }
-  return "no SystemError";
+  return "no PeerLostError";
 }
 
 TEST(Deadlines, NameCollectiveRankAndCall) {

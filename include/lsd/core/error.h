@@ -17,6 +17,7 @@ enum class ErrorKind {
   data,      // a damaged or unsuitable input file
   system,    // the machine said no: disk, MPI, HDF5, CUDA
   internal,  // a broken promise inside this program: our bug
+  peer,      // another rank or the way to it was lost: the run itself is sound and can go on from what is finished
 };
 
 class Error : public std::exception {
@@ -55,6 +56,11 @@ class SystemError : public Error {
  public:
   explicit SystemError(std::string message, std::source_location where = std::source_location::current())
       : Error(ErrorKind::system, std::move(message), where) {}
+};
+class PeerLostError : public Error {
+ public:
+  explicit PeerLostError(std::string message, std::source_location where = std::source_location::current())
+      : Error(ErrorKind::peer, std::move(message), where) {}
 };
 class InternalError : public Error {
  public:

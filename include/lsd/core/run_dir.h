@@ -25,6 +25,9 @@ enum class RunState { fresh, running, done, stopped, failed };
 // Puts the state file in place; `state` is done, stopped or failed.
 void commit_run_state(const std::filesystem::path& folder, RunState state, std::string_view reason);
 
+// The same where no state stands yet: another rank may have told a better reason before. Gives what it did.
+bool commit_run_state_unless_ended(const std::filesystem::path& folder, RunState state, std::string_view reason);
+
 // For several jobs that share a folder and know nothing of each other: makes it and its environment.json, whoever comes
 // first, and leaves the rest alone. Throws UserError when it holds another run or files that no run of ours made.
 void claim_run_folder(const std::filesystem::path& folder, std::string_view program, std::string_view fingerprint);

@@ -26,7 +26,8 @@ struct Runtime {
   std::shared_ptr<Watchdog> watchdog = std::make_shared<Watchdog>();
   // Bytes that can still be allocated where the backend computes; 2^64 - 1 where nobody knows.
   std::function<std::uint64_t()> free_memory = available_host_memory;
-  // Set by the task, on every rank, once a run folder is its own: run_app commits FAILED there when the task throws.
+  // Set by the task, on every rank, once a run folder is its own: run_app commits FAILED there when the task throws, or
+  // STOPPED when all that went wrong is that another rank was lost.
   std::filesystem::path run_folder = {};
   // False once a newer start of the job has taken the folder over, which then is no longer this one's to write to.
   std::function<bool()> owns_run_folder = [] { return true; };

@@ -125,7 +125,7 @@ class MpiCommunicator final : public HostCommunicator {
  private:
   void begin(const char* collective) {
     if (broken_)
-      throw SystemError(
+      throw PeerLostError(
           fmt::format("rank {} of {}: {} on a communicator on which an earlier call failed", rank_, size_, collective));
     collective_ = collective;
     ++calls_;
@@ -190,7 +190,7 @@ class MpiCommunicator final : public HostCommunicator {
 
   [[noreturn]] void give_up() {
     broken_ = true;
-    throw SystemError(
+    throw PeerLostError(
         fmt::format("rank {} of {} gave up in {} (call {} on this communicator): another rank did not come within "
                     "the deadline of {} s; look for the first error of the other ranks",
                     rank_, size_, collective_, calls_, std::chrono::duration<double>(deadline_).count()));

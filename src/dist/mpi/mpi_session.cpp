@@ -15,8 +15,8 @@ void check_mpi(int code, std::string_view what) {
   char text[MPI_MAX_ERROR_STRING + 1] = {};
   int length = 0;
   if (MPI_Error_string(code, text, &length) != MPI_SUCCESS) length = 0;
-  throw SystemError(fmt::format("MPI failed in {}: {} (code {})", what,
-                                std::string_view(text, static_cast<std::size_t>(length)), code));
+  throw PeerLostError(fmt::format("MPI failed in {}: {} (code {})", what,
+                                  std::string_view(text, static_cast<std::size_t>(length)), code));
 }
 
 namespace {

@@ -30,7 +30,7 @@ void CollectiveWatch::add(TensorCollectives::Ticket ticket, std::string what) {
 
 void CollectiveWatch::throw_if_failed() const {
   const std::lock_guard lock(mutex_);
-  if (!error_.empty()) throw SystemError(error_);
+  if (!error_.empty()) throw PeerLostError(error_);
 }
 
 bool CollectiveWatch::failed() const {

@@ -189,7 +189,7 @@ void NcclCollectives::settle(ncclResult_t status, const std::string& what) {
   std::chrono::microseconds pause{1};
   while (status == ncclInProgress) {
     if (std::chrono::steady_clock::now() > until)
-      throw SystemError(
+      throw PeerLostError(
           fmt::format("{} gave up in NCCL ({}): another rank did not come within the deadline of {} s; "
                       "look for the first error of the other ranks",
                       rank_text(), what, std::chrono::duration<double>(options_.deadline).count()));

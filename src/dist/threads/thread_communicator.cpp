@@ -135,7 +135,7 @@ class ThreadCommunicator final : public HostCommunicator {
 
   void meet(const char* collective) {
     if (!hub_->meet(deadline_))
-      throw SystemError(
+      throw PeerLostError(
           fmt::format("rank {} of {} gave up in {} (call {} on this communicator): another rank did not come "
                       "within the deadline of {} s; look for the first error of the other ranks",
                       rank_, size(), collective, calls_, std::chrono::duration<double>(deadline_).count()));

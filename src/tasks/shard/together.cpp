@@ -12,6 +12,8 @@ namespace {
       throw DataError(std::move(text));
     case ErrorKind::system:
       throw SystemError(std::move(text));
+    case ErrorKind::peer:
+      throw PeerLostError(std::move(text));
     default:
       throw InternalError(std::move(text));
   }
