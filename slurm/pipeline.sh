@@ -60,15 +60,22 @@ parse_arguments() {
   [[ $action == status || $action == cancel || -n $file ]] || { usage >&2 && exit 1; }
 }
 
-# With --from: true for the stages before it, which must be done already.
-before_from=0
-skipped_by_from() {
-  [[ $before_from == 1 ]] || return 1
-  if [[ $1 == "$from" || ${kind_of[$1]} == "$from" ]]; then
-    before_from=0
-    return 1
-  fi
-  [[ $dry_run == 1 || $(stage_state "$1") == "done" ]] || die "--from $from: $1, which comes before, is $(stage_state "$1")"
+# The stages that --from names and those that need one of them, else all. What these need besides must be there; the report
+# takes what there is.
+declare -A chosen=()
+choose_stages() {
+  local stage need
+  for stage in "${stages[@]}"; do
+    [[ -n $from && $stage != "$from" && ${kind_of[$stage]} != "$from" ]] || chosen[$stage]=1
+    for need in ${needs[$stage]}; do [[ -z ${chosen[$need]:-} ]] || chosen[$stage]=1; done
+  done
+  [[ ${#chosen[@]} != 0 ]] || die "--from $from: this pipeline has ${stages[*]}"
+  for stage in "${!chosen[@]}"; do
+    for need in ${needs[$stage]}; do
+      [[ $dry_run == 1 || $stage == report || -n ${chosen[$need]:-} || $(stage_state "$need") == "done" ]] ||
+        die "--from $from: $stage needs $need, which is $(stage_state "$need")"
+    done
+  done
 }
 
 # The ids that a stage waits for, as sbatch's dependency.
@@ -88,10 +95,11 @@ submit_stage() {
   mapfile -t options < <(sbatch_options "$stage")
   dependency=$(dependency_of "$stage")
   # The state of an array is that of its tasks from the moment it is in the queue.
-  [[ $dry_run == 1 || ${kind_of[$stage]} != dump ]] || ! is_array "$stage" || write_dump_list "$stage" "$(kind_setting "$stage" jobs)"
+  [[ $dry_run == 1 ]] || note_tasks "$stage"
   for ((slice = 1; slice <= slices; slice++)); do
     mapfile -t variables < <(stage_environment "$stage" "$slice")
-    local command=(sbatch --parsable "--job-name=$LSD_RUN.$stage" "--output=$(log_pattern "$stage")" "${options[@]}"
+    # Whatever SBATCH_EXPORT says: a stage finds its run in LSD_*.
+    local command=(sbatch --parsable --export=ALL "--job-name=$LSD_RUN.$stage" "--output=$(log_pattern "$stage")" "${options[@]}"
       ${dependency:+"--dependency=$dependency" --kill-on-invalid-dep=yes} "$script")
     if [[ $dry_run == 1 ]]; then
       printf '%s \\\n  %s\n' "${variables[*]@Q}" "${command[*]@Q}" | sed "s/'\([A-Za-z0-9_.,:=@%\/{}<>+-]*\)'/\1/g"
@@ -108,6 +116,13 @@ submit_stage() {
   [[ $dry_run == 0 ]] || print_estimate "$stage"
 }
 
+note_tasks() { # stage
+  ! is_array "$1" || case ${kind_of[$1]} in
+    dump) write_dump_list "$1" "$(num_tasks "$1")" ;;
+    probe) write_whole "$run_folder/jobs/$1.members" "$(num_tasks "$1")" || exit 1 ;;
+  esac
+}
+
 log_pattern() {
   local number=%j
   [[ -z $(is_array "$1" && array_of "$1") ]] || number=%A_%a
@@ -120,7 +135,7 @@ submit_all() {
   read_queue || [[ $dry_run == 1 ]] || die "Slurm does not answer (squeue): nothing is submitted, try again"
   [[ $dry_run == 1 ]] || mkdir -p "$run_folder/jobs"
   for stage in "${stages[@]}"; do
-    ! skipped_by_from "$stage" || continue
+    [[ -n ${chosen[$stage]:-} ]] || continue
     state=$(stage_state "$stage")
     mapfile -t live < <(live_jobs "$stage")
     if [[ $state == "done" && ($stage != report || -z $(dependency_of report)) ]]; then
@@ -129,7 +144,7 @@ submit_all() {
       job_of[$stage]=$(queued_ids "$stage")
       say "$stage: in the queue as job ${live[*]}"
     else
-      [[ ${#live[@]} == 0 ]] || say "$stage: in the queue as job ${live[*]}, but for tasks $(open_dump_tasks "$stage")"
+      [[ ${#live[@]} == 0 ]] || say "$stage: in the queue as job ${live[*]}, but for tasks $(open_tasks "$stage")"
       [[ $state != failed ]] || say "$stage: trying again; it failed before: $(stage_reason "$stage")"
       submit_stage "$stage"
     fi
@@ -137,12 +152,17 @@ submit_all() {
 }
 
 run_all_here() {
-  local stage variables code
+  local stage variables code job=${SLURM_JOB_ID:-by_hand.$$}
   for stage in "${stages[@]}"; do
-    ! skipped_by_from "$stage" || continue
+    [[ -n ${chosen[$stage]:-} ]] || continue
+    [[ $stage == report || $(stage_state "$stage") != "done" ]] || { say "$stage: done" && continue; }
     mapfile -t variables < <(stage_environment "$stage" 1)
     code=0
-    run_forwarding env LSD_REQUEUE=0 "${variables[@]}" LSD_SLICES=1 bash "$(script_of "$stage")" || code=$?
+    if [[ -n $received ]]; then
+      stop_before_start "$stage" || code=$?
+    else
+      run_forwarding env LSD_REQUEUE=0 "${variables[@]}" LSD_SLICES=1 bash "$(script_of "$stage")" || code=$?
+    fi
     [[ $code == 0 ]] || say "stopped at $stage; the same command goes on from there"
     [[ $code == 0 ]] || exit "$code"
   done
@@ -150,16 +170,15 @@ run_all_here() {
 
 main() {
   parse_arguments "$@"
+  [[ $action != here ]] || remember_signals
   case $action in
     status) print_status ;;
     cancel) cancel_run ;;
     *)
       read_pipeline "$file"
       plan_stages
-      if [[ -n $from ]]; then
-        before_from=1
-        [[ " ${stages[*]} ${kind_of[*]} " == *" $from "* ]] || die "--from $from: this pipeline has ${stages[*]}"
-      fi
+      check_plan "$file"
+      choose_stages
       warn_of_missing_tables >&2
       if [[ $action == here && $dry_run == 0 ]]; then run_all_here; else submit_all; fi
       ;;

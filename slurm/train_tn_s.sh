@@ -3,5 +3,6 @@
 # Trains LSD-TN, size S, on the shards of the run.
 #SBATCH --job-name=train_tn_s --output=%x.%j.log --open-mode=append --requeue --signal=B:USR1@300
 #SBATCH --nodes=1 --ntasks-per-node=8 --gpus-per-node=8 --time=24:00:00
+set -e # a job that does not find its parts has failed
 source "${LSD_HOME:-${SLURM_SUBMIT_DIR:-$(dirname "$0")/..}}/slurm/lib/stage.sh"
 train_autoencoder_stage "${LSD_VARIANT:-tn_s}" "$@"

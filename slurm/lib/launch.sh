@@ -47,13 +47,17 @@ with_second_tries() { # folder command...
 # A launcher whose start-up protocol the MPI library does not speak either fails in MPI_Init or starts N lonely ranks,
 # which would all write to one folder. --version is answered once per MPI world: it must come once.
 check_launcher() {
-  local program=$1 answer worlds
+  local program=$1 first answer worlds
   make_launcher
+  for first in "${launcher[0]:-}" "${LSD_WRAPPER[0]:-}"; do
+    [[ -z $first ]] || command -v "$first" >/dev/null || die "no program $first in PATH, with which the programs are to be started: load its module, or change LSD_LAUNCHER or LSD_WRAPPER in $site"
+  done
   [[ $(num_ranks) -gt 1 && ${LSD_CHECK_LAUNCHER:-1} == 1 ]] || return 0
   if [[ $LSD_LAUNCHER == srun && $LSD_SRUN_MPI == none ]]; then
     die "srun --mpi=none starts $(num_ranks) lonely ranks instead of one MPI job: set LSD_SRUN_MPI=pmix (srun --mpi=list shows what this Slurm has), or LSD_LAUNCHER=mpirun"
   fi
   if ! answer=$(with_second_tries "" "${launcher[@]}" "${LSD_WRAPPER[@]}" "$program" --version 2>&1 </dev/null); then
+    [[ -z $received ]] || return 0 # that was its end; the caller looks for signals next
     printf '%s\n' "$answer" | tail -n 30 >&2
     die "'${launcher[*]}' cannot start MPI programs of this build (its words are above); compare 'srun --mpi=list' with the start-up protocols of the MPI library ('ompi_info | grep -i pmi'), set LSD_SRUN_MPI, or use LSD_LAUNCHER=mpirun"
   fi

@@ -1,57 +1,76 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# Stages that are job arrays when they are submitted: the units of a probe sweep, and the tasks of a dump (dump.jobs above
-# 1), of which only those are submitted that are neither done nor in the queue.
+# Stages that are job arrays when they are submitted: the members of a probe sweep, and the tasks of a dump (dump.jobs above
+# 1). Of these only those are submitted that are neither done nor in the queue.
 
 is_array() { # stage
   [[ ${kind_of[$1]} == probe || (${kind_of[$1]} == dump && $(kind_setting "$1" jobs 1) -gt 1) ]]
 }
 
+num_tasks() { # stage
+  if [[ ${kind_of[$1]} == probe ]]; then kind_setting "$1" jobs 4; else kind_setting "$1" jobs 1; fi
+}
+
 # The value of sbatch's --array; nothing for a dump whose tasks are all done or in the queue.
 array_of() { # stage
   local tasks at_once
-  tasks=0-$(($(kind_setting "$1" jobs 4) - 1))
-  [[ ${kind_of[$1]} != dump ]] || tasks=$(open_dump_tasks "$1")
+  tasks=$(open_tasks "$1")
   at_once=$(kind_setting "$1" jobs_at_once)
   [[ -z $tasks ]] || echo "$tasks${at_once:+%$at_once}"
 }
 
-open_dump_tasks() { # stage
+# A sweep that is not in the queue is submitted whole: what its units are is known when it runs.
+open_tasks() { # stage
   local jobs task open="" queued
-  jobs=$(kind_setting "$1" jobs 1)
-  queued=" $(live_dump_tasks "$1" | sed 's/.*_//' | tr '\n' ' ')"
+  jobs=$(num_tasks "$1")
+  queued=" $(live_tasks "$1" | sed 's/.*_//' | tr '\n' ' ')"
   for ((task = 0; task < jobs; task++)); do
-    [[ $(folder_state "$1/$(dump_task_name "$task" "$jobs")") == "done" || $queued == *" $task "* ]] || open+=",$task"
+    [[ $queued == *" $task "* ]] || { [[ ${kind_of[$1]} == dump || -n ${queued// /} ]] && task_is_done "$1" "$task" "$jobs"; } || open+=",$task"
   done
   open=${open#,}
   if [[ $open == "$(seq -s, 0 $((jobs - 1)))" ]]; then open=0-$((jobs - 1)); fi
   echo "$open"
 }
 
+task_is_done() { # stage task tasks
+  if [[ ${kind_of[$1]} == probe ]]; then
+    probe_member_is_done "$@"
+  else
+    [[ $(folder_state "$1/$(dump_task_name "$2" "$3")") == "done" ]]
+  fi
+}
+
 # JOB_TASK of each that is in the queue.
-live_dump_tasks() { # stage
+live_tasks() { # stage
   local id task
   for id in $(live_jobs "$1"); do
     for task in ${tasks_in_queue[$id]}; do echo "${id}_$task"; done
   done
 }
 
-# Whether the stage's jobs in the queue are all that is to be done about it: a dump array may lack tasks that failed or
-# were cancelled while others run on. (A job that is no task of an array, or of another number of tasks, fills all gaps.)
+# Whether the stage's jobs in the queue are all that is to be done about it: an array may lack tasks that failed or were
+# cancelled while others run on. (A job that is no task of an array, or of another number of tasks, fills all gaps of a
+# dump; units of a sweep that is shared out otherwise are left for the next time.)
 queue_has_all_of() { # stage
-  local jobs
+  local jobs known=0
   [[ -n $(live_jobs "$1") ]] || return 1
-  is_array "$1" && [[ ${kind_of[$1]} == dump ]] || return 0
-  jobs=$(kind_setting "$1" jobs 1)
-  [[ $(wc -l <"$run_folder/jobs/$1.list" 2>/dev/null) == "$jobs" && " $(live_dump_tasks "$1" | tr '\n' ' ')" != *_N/A* ]] || return 0
-  [[ -z $(open_dump_tasks "$1") ]]
+  is_array "$1" || return 0
+  jobs=$(num_tasks "$1")
+  if [[ ${kind_of[$1]} == probe ]]; then
+    known=$(cat "$run_folder/jobs/$1.members" 2>/dev/null) || return 0
+  elif [[ -e $run_folder/jobs/$1.list ]]; then
+    known=$(wc -l <"$run_folder/jobs/$1.list")
+  fi
+  [[ $known == "$jobs" && " $(live_tasks "$1" | tr '\n' ' ')" != *_N/A* ]] || return 0
+  [[ -z $(open_tasks "$1") ]]
 }
 
-# What later stages wait for, in sbatch's words: ids with colons between.
+# What later stages wait for, in sbatch's words: ids with colons between. Of an array only the tasks that are there: on the
+# whole of one that has lost a task they would wait in vain.
 queued_ids() { # stage
   local ids
-  if [[ ${kind_of[$1]} == dump ]]; then
-    ids=$(live_dump_tasks "$1" | sed 's#_N/A$##' | tr '\n' ':')
+  if is_array "$1" || [[ ${kind_of[$1]} == dump ]]; then
+    ids=$(live_tasks "$1" | sed 's#_N/A$##' | tr '\n' ':')
   else
     ids=$(live_jobs "$1" | tail -n 1)
   fi

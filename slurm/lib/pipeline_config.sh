@@ -57,6 +57,12 @@ check_time() { # file kind time
     die "$1: $2.time = '$3' is over before it begins: the job is told to stop $ahead s ahead of that; raise it, or lower $2.signal_seconds"
 }
 
+check_variants() { # file variants
+  local twice
+  twice=$(tr -s '[:space:]' '\n' <<<"$2" | sort | uniq -d | head -n 1)
+  [[ -z $twice ]] || die "$1: variants = $2: '$twice' is named twice"
+}
+
 check_pipeline() {
   local file=$1 key value
   [[ -n ${setting[variants]:-} ]] || die "$file: 'variants' is missing, for example: variants = nm_m"
@@ -69,6 +75,11 @@ check_pipeline() {
       *.nodes | *.ranks_per_node | *.slices | *.signal_seconds | *.jobs | *.jobs_at_once)
         [[ $value =~ ^[1-9][0-9]*$ ]] || die "$file: $key = '$value': a whole number from 1"
         ;;
+      *.sbatch)
+        [[ ! " $value" =~ \ (--time|-t|--signal|--array|-a|--job-name|--output|--dependency)([=\ ]|[0-9]|$) ]] ||
+          die "$file: $key: ${BASH_REMATCH[1]} is not for here: use ${key%.sbatch}.time, .signal_seconds, .jobs; names, logs and order are the pipeline's"
+        ;;
+      variants) check_variants "$file" "$value" ;;
       *.time) check_time "$file" "${key%.time}" "$value" ;;
       *.gpus_per_node) [[ $value =~ ^[0-9]+$ ]] || die "$file: $key = '$value': a whole number from 0" ;;
     esac

@@ -27,11 +27,18 @@ estimate_shards() {
   echo "$(bytes_in_words "$total") of input; up to about $(bytes_in_words "$most") of shards, and as much memory over all ranks together"
 }
 
+# The config file that the stage's script will take; nothing for kinds that need none.
 stage_config() { # stage
-  local config name
+  local config variant=${variant_of[$1]}
   config=$(kind_setting "$1" config)
-  name=$(basename "$(script_of "$1")" .sh)
-  if [[ -n $config ]]; then echo "${config//'{variant}'/${variant_of[$1]}}"; else echo "configs/${name#train_}.cfg"; fi
+  if [[ -n $config ]]; then
+    echo "${config//'{variant}'/$variant}"
+  else
+    case ${kind_of[$1]} in
+      train) echo "configs/$variant.cfg" ;;
+      diffusion) echo "configs/diffusion_$variant.cfg" ;;
+    esac
+  fi
 }
 
 # Ranks, from the pipeline file or the #SBATCH lines of the script.

@@ -50,6 +50,42 @@ script_of() {
   echo "slurm/$name.sh"
 }
 
+# What can be known before anything is submitted to be wrong with a stage; the settings alone are checked by then.
+check_plan() { # file
+  local stage config
+  for stage in "${stages[@]}"; do
+    script_of "$stage" >/dev/null || exit 1
+    config=$(stage_config "$stage")
+    [[ -z $config || -r $config ]] ||
+      die "$1: $stage has no config file $config: set ${kind_of[$stage]}.config, or take variants that have one, for example nm_s"
+    [[ $action == here ]] || check_stage_time "$1" "$stage"
+  done
+  [[ $action == here ]] || check_array_sizes "$1"
+}
+
+# sbatch takes the time from its options, else from SBATCH_TIMELIMIT, else from the script.
+check_stage_time() { # file stage
+  local kind=${kind_of[$2]} time=${SBATCH_TIMELIMIT:-}
+  [[ -z ${setting[$kind.time]:-} ]] || return 0
+  if [[ -z $time ]]; then
+    check_time "$1" "$kind" "$(sed -n 's/^#SBATCH.* --time=\([^ ]*\).*/\1/p' "$(script_of "$2")")"
+  elif seconds_of "$time" >/dev/null; then
+    check_time "$1" "$kind" "$time"
+  fi
+}
+
+# Slurm would refuse the array when the stages ahead of it are in the queue already.
+check_array_sizes() { # file
+  local stage largest
+  for stage in "${stages[@]}"; do
+    is_array "$stage" || continue
+    [[ -n ${largest:-} ]] || largest=$(timeout 20 scontrol show config 2>/dev/null | sed -n 's/^MaxArraySize *= *\([0-9]*\)$/\1/p') || return 0
+    [[ -n $largest ]] || return 0
+    (($(num_tasks "$stage") <= largest)) ||
+      die "$1: ${kind_of[$stage]}.jobs = $(num_tasks "$stage"): this Slurm takes arrays of up to $largest tasks (MaxArraySize)"
+  done
+}
+
 kind_setting() { # stage key default
   local key=${kind_of[$1]}.$2
   echo "${setting[$key]-${3:-}}"
@@ -73,7 +109,10 @@ stage_environment() { # stage slice
       ! is_array "$1" || echo "LSD_DUMP_JOBS=${setting[dump.jobs]}"
       ;;&
     dump | diffusion) echo "LSD_LATENTS=${setting[latents]}" ;;
-    probe) probe_environment ;;
+    probe)
+      probe_environment
+      echo "LSD_PROBE_JOBS=$(num_tasks "$1")"
+      ;;
   esac
   [[ -z $(kind_setting "$1" options) ]] || echo "LSD_OPTIONS=$(kind_setting "$1" options)"
   echo "LSD_SLICE=$2"
@@ -90,7 +129,7 @@ probe_environment() {
 
 # sbatch options of a stage beyond those in its script, one per line.
 sbatch_options() { # stage
-  local value gpus
+  local value gpus words
   value=$(kind_setting "$1" nodes)
   [[ -z $value ]] || echo "--nodes=$value"
   value=$(kind_setting "$1" ranks_per_node)
@@ -109,5 +148,6 @@ sbatch_options() { # stage
     value=$(array_of "$1")
     [[ -z $value ]] || echo "--array=$value"
   fi
-  for value in $(kind_setting "$1" sbatch); do echo "$value"; done
+  read -r -a words <<<"$(kind_setting "$1" sbatch)"
+  [[ ${#words[@]} == 0 ]] || printf '%s\n' "${words[@]}"
 }

@@ -52,9 +52,9 @@ progress_of() { # stage
     dump_progress "$folder"
   elif [[ -e $run_folder/jobs/$1.list ]]; then
     want=$(wc -l <"$run_folder/jobs/$1.list")
-    echo "$(find "$folder" -mindepth 2 -maxdepth 2 -name DONE 2>/dev/null | wc -l)/$want units"
+    echo "$(find -L "$folder" -mindepth 2 -maxdepth 2 -name DONE 2>/dev/null | wc -l)/$want units"
   else
-    want=$(find "$folder" -maxdepth 2 -name '*.h5' ! -name '*.partial*' 2>/dev/null | wc -l)
+    want=$(find -L "$folder" -maxdepth 2 -name '*.h5' ! -name '*.partial*' 2>/dev/null | wc -l)
     if [[ $want == 0 ]]; then echo -; else echo "$want file(s)"; fi
   fi
 }
@@ -62,7 +62,7 @@ progress_of() { # stage
 # The name of a part tells how many there are: part-00003-of-00012.h5.
 dump_progress() { # folder
   local parts all
-  mapfile -t parts < <(find "$1" -maxdepth 1 -name 'part-*-of-*.h5' 2>/dev/null)
+  mapfile -t parts < <(find -L "$1" -maxdepth 1 -name 'part-*-of-*.h5' 2>/dev/null)
   [[ ${#parts[@]} != 0 ]] || { echo - && return; }
   all=${parts[0]##*-of-}
   echo "${#parts[@]}/$((10#${all%.h5})) parts"
@@ -103,13 +103,12 @@ print_status() {
   done < <(stages_on_disk)
 }
 
-# Dependents first, so that none starts in between.
+# Dependents first, later slices before earlier ones, so that none starts in between.
 cancel_run() {
-  local stage ids=() live
+  local stage id ids=()
   read_queue || die "Slurm does not answer (squeue): try again"
   while read -r stage; do
-    mapfile -t live < <(live_jobs "$stage")
-    ids=("${live[@]}" "${ids[@]}")
+    for id in $(live_jobs "$stage"); do ids=("$id" "${ids[@]}"); done
   done < <(stages_on_disk)
   [[ ${#ids[@]} -gt 0 ]] || die "run $LSD_RUN has no job in the queue"
   scancel "${ids[@]}"

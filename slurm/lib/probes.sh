@@ -9,6 +9,7 @@
 #   LSD_PROBE_REPRESENTATIONS   default: encoder diffusion
 #   LSD_PROBE_TIMES, LSD_PROBE_HEADS, LSD_PROBE_SEEDS   instead of those in the configs
 #   LSD_TASKS                   where tables lie that a config looks for in data/tasks
+#   LSD_PROBE_JOBS              number of members that share the sweep, where the array is only some of them (--array=2,5)
 
 # The value of a key in the config text on standard input; lists with blanks between.
 config_value() { # section key
@@ -17,8 +18,9 @@ config_value() { # section key
 
 # Lines of unit, config, table, representation, t, baselines (with the first unit of a task).
 list_probe_units() {
-  local config text name table representation time times baselines
-  for config in ${LSD_PROBE_TASKS:-configs/probe_*.cfg}; do
+  local config configs=(configs/probe_*.cfg) text name table representation time times baselines
+  [[ -z ${LSD_PROBE_TASKS:-} ]] || read -r -a configs <<<"$LSD_PROBE_TASKS"
+  for config in "${configs[@]}"; do
     text=$("${LSD_WRAPPER[@]}" "$(program_path lsd_probe)" --config "$config" --run.directory - --features.autoencoder - --print-config) ||
       die "the probe task $config cannot be read (its words are above)"
     table=$(config_value task file <<<"$text")
@@ -40,20 +42,25 @@ list_probe_units() {
   done
 }
 
-write_probe_list() { # stage
-  local list=$run_folder/jobs/$1.list
+# Beside the list: how many members share it out.
+write_probe_list() { # stage members
+  local list=$run_folder/jobs/$1.list aside
+  aside=$list.$(hostname).$$.partial
   mkdir -p "${list%/*}"
-  (list_probe_units) >"$list.$$.${SLURM_JOB_ID:-}.partial" || exit 1
-  mv "$list.$$.${SLURM_JOB_ID:-}.partial" "$list"
+  (list_probe_units) >"$aside" || exit 1
+  { mv "$aside" "$list" && write_whole "$run_folder/jobs/$1.members" "$2"; } || die "cannot write $list: see the lines above"
 }
 
 probe_sweep_stage() {
-  local variant=${LSD_VARIANT:-nm_m} stage member=${SLURM_ARRAY_TASK_ID:-0} members=${SLURM_ARRAY_TASK_COUNT:-1} number=0 line
+  local variant=${LSD_VARIANT:-nm_m} stage member=${SLURM_ARRAY_TASK_ID:-0} members number=0 line
   local code outcome=0
   stage=probe_$variant
+  failing_stage=$stage
+  members=$(num_array_tasks "${LSD_PROBE_JOBS:-}" LSD_PROBE_JOBS) || exit 1
   require_done "train_$variant" "$stage"
   [[ ${LSD_PROBE_REPRESENTATIONS:-diffusion} == encoder ]] || require_done "diffusion_$variant" "$stage"
-  write_probe_list "$stage"
+  write_probe_list "$stage" "$members"
+  rm -f "$(record_file "$stage")" # of an earlier start that did not come so far
   while read -r -u 3 line; do
     number=$((number + 1))
     (((number - 1) % members == member)) || continue
@@ -63,6 +70,16 @@ probe_sweep_stage() {
     [[ $code == 0 ]] || outcome=1 # the other units are still worth having
   done 3<"$run_folder/jobs/$stage.list"
   exit "$outcome"
+}
+
+# Whether all units of a member are done, as far as the list is known.
+probe_member_is_done() { # stage member members
+  local unit number=0
+  [[ -e $run_folder/jobs/$1.list ]] || return 1
+  while read -r unit _; do
+    number=$((number + 1))
+    (((number - 1) % $3 != $2)) || [[ $(folder_state "$1/$unit") == "done" ]] || return 1
+  done <"$run_folder/jobs/$1.list"
 }
 
 attempt_probe_unit() { # stage variant line option...

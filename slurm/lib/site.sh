@@ -8,7 +8,7 @@
 
 LSD_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 : "${LSD_CALLER:=$PWD}"
-export LSD_CALLER
+export LSD_CALLER LSD_HOME=$LSD_ROOT # what is started from here belongs to the same checkout
 cd "$LSD_ROOT" || exit 1
 is_installed() { [[ ! -e $LSD_ROOT/CMakeLists.txt ]]; }
 
@@ -35,14 +35,20 @@ LSD_WRAPPER=()          # in front of every program, for example (apptainer exec
 LSD_LAUNCH_OPTIONS=()   # added to srun or mpirun
 LSD_PROGRAM_OPTIONS=()  # added to every program that computes, for example (--backend cuda)
 site=$(site_file)
+bash -n "$site" || die "the site file $site is no valid bash (its words are above)"
+trap 'echo "lsd: the site file $site ended this script" >&2' EXIT
+set +euo pipefail # a site file is written for a login shell, and so are the functions of module and conda
 # shellcheck source=slurm/sites/local.sh
 source "$site"
+set -euo pipefail
+trap - EXIT
 
 : "${LSD_RUNS:=runs}" "${LSD_RUN:=main}" "${LSD_LAUNCHER:=mpirun}" "${LSD_SRUN_MPI:=pmix}"
 [[ $LSD_RUNS == /* ]] || ! is_installed || LSD_RUNS=$LSD_CALLER/$LSD_RUNS
 export LSD_RUNS LSD_RUN
 [[ $LSD_RUN != */* ]] || die "LSD_RUN is a name, not a path: '$LSD_RUN' (set LSD_RUNS for the folder)"
 run_folder=$LSD_RUNS/$LSD_RUN
+[[ $run_folder != *,* ]] || die "the folder of a run may have no comma in its path, the report takes lists of folders: '$run_folder'"
 
 # program_path lsd_probe: from LSD_BIN, this checkout's build, this installation, or PATH (a module).
 program_path() {

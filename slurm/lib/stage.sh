@@ -40,6 +40,17 @@ job=${SLURM_JOB_ID:-by_hand.$$}
 # The last task of an array has the array's own id: by that, Slurm would requeue all tasks.
 [[ -z ${SLURM_ARRAY_TASK_ID:-} ]] || job=${SLURM_ARRAY_JOB_ID:-$job}_$SLURM_ARRAY_TASK_ID
 
+# What ends this script from now on is told by --status as well, unless another job is at work on that stage.
+failing_stage=""
+die() {
+  if [[ -n $failing_stage && ! -e $(lock_file "$failing_stage") ]] || owns_lock "$failing_stage"; then
+    write_record "$failing_stage" state=failed "reason=$*" "job=$job" || true
+    release_lock "$failing_stage"
+  fi
+  echo "lsd: $*" >&2
+  exit 1
+}
+
 # run_stage STAGE PROGRAM OPTION...: attempt_stage, then the end of this script.
 run_stage() {
   local code=0
@@ -48,32 +59,52 @@ run_stage() {
   exit "$code"
 }
 
+# Among how many tasks an array stage is shared out; 1 when this is no task of an array. An array that is only some of
+# them (--array=2,5) cannot know, and would leave out what the others have: it needs the number.
+num_array_tasks() { # number or nothing, name of its variable
+  local tasks=$1
+  if [[ -z ${SLURM_ARRAY_TASK_ID:-} ]]; then
+    tasks=1
+  elif [[ -z $tasks ]]; then
+    tasks=${SLURM_ARRAY_TASK_COUNT:-1}
+    [[ ${SLURM_ARRAY_TASK_MIN:-0} == 0 && ${SLURM_ARRAY_TASK_MAX:-0} == $((tasks - 1)) ]] ||
+      die "the array is not --array=0-(N-1): set $2=N, into how many tasks the stage is split"
+  fi
+  ((${SLURM_ARRAY_TASK_ID:-0} < tasks)) || die "task $SLURM_ARRAY_TASK_ID of $2=$tasks: they are numbered from 0"
+  echo "$tasks"
+}
+
 # Returns 0 done, 75 stopped, 1 failed. STAGE is its folder's path below the run's.
 attempt_stage() {
-  local stage=$1 program folder idle mark code=0
+  local stage=$1 program folder idle mark again="" code=0
+  failing_stage=$stage
   if [[ $(stage_state "$stage") == "done" ]]; then
-    say "$stage of run $LSD_RUN is done already: $(stage_folder "$stage")"
+    say "$stage of run $LSD_RUN is done already: $(stage_folder "$stage") (if lsd_verify names damage there: remove DONE and what it names, then the same command)"
     return 0
   fi
   # A first start is somebody's wish to try again; later slices and restarts are not.
   if [[ $(stage_state "$stage") == failed ]]; then
     ((LSD_SLICE == 1 && ${SLURM_RESTART_COUNT:-0} == 0)) || fail_stage "$stage" "$(stage_reason "$stage")" || return 1
-    rm -f "$(record_file "$stage")"
+    again=1
   fi
+  take_lock "$stage" || return 1
+  folder=$(stage_folder "$stage")
+  [[ -z $again ]] || rm -f "$(record_file "$stage")" "$folder/FAILED"
   program=$(program_path "$2") || exit 1
   shift 2
-  take_lock "$stage"
-  check_launcher "$program"
+  [[ -n $received ]] || check_launcher "$program"
   if [[ -n $received ]]; then
-    say "signal $received came before $stage was started"
+    stop_before_start "$stage" || code=$?
     release_lock "$stage"
-    return 75
+    return "$code"
   fi
-  folder=$(stage_folder "$stage")
   idle=$(record_value "$stage" idle)
   mark=$(progress_mark "$stage")
   rm -f "$folder/STOPPED" "$folder/FAILED" # what is there afterwards must be this attempt's word
-  write_record "$stage" state=running "idle=${idle:-0}" "job=$job" "slice=$LSD_SLICE/$LSD_SLICES" "started=$(date -u +%FT%TZ)"
+  if ! write_record "$stage" state=running "idle=${idle:-0}" "job=$job" "slice=$LSD_SLICE/$LSD_SLICES" "started=$(date -u +%FT%TZ)"; then
+    release_lock "$stage"
+    return 1
+  fi
   say "$stage of run $LSD_RUN: job $job, slice $LSD_SLICE of $LSD_SLICES, $(num_ranks) rank(s): ${program##*/} $*"
   with_second_tries "$folder" "${launcher[@]}" "${LSD_WRAPPER[@]}" "$program" "$@" || code=$?
   if ! owns_lock "$stage"; then
@@ -85,19 +116,13 @@ attempt_stage() {
   return "$code"
 }
 
-fail_stage() { # stage reason
-  write_record "$1" state=failed "reason=$2" "job=$job"
-  echo "lsd: $1 of run $LSD_RUN failed: $2" >&2
-  return 1
-}
-
 judge_end() { # stage launcher_code idle old_mark
   local stage=$1 code=$2 idle=$3 folder
   folder=$(stage_folder "$stage")
-  [[ $code != 0 || ! -e $folder/report.json ]] || write_record "$stage" state=done "job=$job"
+  [[ $stage != report || $code != 0 || ! -e $folder/report.json ]] || write_record "$stage" state=done "job=$job" || return 1
   case $(stage_state "$stage") in
     "done")
-      write_record "$stage" state=done "job=$job"
+      write_record "$stage" state=done "job=$job" || true # DONE says so already
       say "$stage of run $LSD_RUN is done: $folder"
       return 0
       ;;
@@ -114,12 +139,7 @@ judge_end() { # stage launcher_code idle old_mark
       say "$stage ended without a word (launcher's code $code): a rank or a node was lost, or the job was killed"
       ;;
   esac
-  [[ $(progress_mark "$stage") == "$4" ]] && idle=$((idle + 1)) || idle=0
-  if ((idle >= LSD_MAX_IDLE)); then
-    fail_stage "$stage" "$idle jobs in a row ended without a new checkpoint or file; give a job more time, or see the logs" || return 1
-  fi
-  write_record "$stage" state=stopped "reason=launcher's code $code${received:+, signal $received}" "idle=$idle" "job=$job"
-  return 75
+  stop_stage "$stage" "launcher's code $code${received:+, signal $received}" "$idle" "$4"
 }
 
 # The next slice goes on, or this job does after a requeue. TERM is a wish to end (scancel), or Slurm requeues by itself

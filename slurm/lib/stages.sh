@@ -11,6 +11,8 @@
 
 read -r -a program_options <<<"${LSD_OPTIONS:-}"
 
+# These set failing_stage as soon as they know the stage's name: see `die` in stage.sh.
+
 require_done() { # stage wanted_by
   [[ $(stage_state "$1") == "done" ]] ||
     die "$2 needs $1 of run $LSD_RUN, which is $(stage_state "$1"): no DONE in $(stage_folder "$1")"
@@ -18,6 +20,7 @@ require_done() { # stage wanted_by
 
 shard_stage() {
   local options=()
+  failing_stage=shard
   [[ $(stage_state shard) != "done" ]] || run_stage shard lsd_shard_uniref50
   [[ -n ${LSD_CONFIG:-} ]] && options+=(--config "$LSD_CONFIG")
   [[ -n ${LSD_FASTA:-} ]] && options+=(--input.files "$LSD_FASTA")
@@ -28,6 +31,7 @@ shard_stage() {
 train_autoencoder_stage() { # variant option...
   local variant=$1
   shift
+  failing_stage=train_$variant
   require_done shard "train_$variant"
   run_stage "train_$variant" lsd_train_autoencoder --config "${LSD_CONFIG:-configs/$variant.cfg}" \
     --run.directory "$(stage_folder "train_$variant")" --data.shards "$(stage_folder shard)" \
@@ -40,6 +44,7 @@ dump_latents_stage() {
   stage=dump_$variant
   [[ $split == train ]] || stage+=_$split
   [[ ${LSD_LATENTS:-recompute} == recompute ]] || mode=residues
+  share_dump "$stage"
   require_done "train_$variant" "$stage"
   run_dump "$stage" --features.autoencoder "$(stage_folder "train_$variant")" \
     --input.shards "$(stage_folder shard)" --input.split "$split" --output.mode "$mode" \
@@ -49,6 +54,7 @@ dump_latents_stage() {
 train_diffusion_stage() { # variant option...
   local variant=$1 dump latents
   shift
+  failing_stage=diffusion_$variant
   dump=$(stage_folder "dump_$variant")
   require_done "train_$variant" "diffusion_$variant"
   require_done "dump_$variant" "diffusion_$variant"
@@ -67,8 +73,8 @@ train_diffusion_stage() { # variant option...
 report_stage() {
   local LSD_LAUNCHER=none folder found=() trained=()
   folder=$(stage_folder report)
-  mapfile -t found < <(find "$run_folder" -maxdepth 1 -type d -name 'probe_*' | sort)
-  mapfile -t trained < <(find "$run_folder" -maxdepth 1 -type d \( -name 'train_*' -o -name 'diffusion_*' \) | sort)
+  mapfile -t found < <(find -L "$run_folder" -maxdepth 1 -type d -name 'probe_*' | sort)
+  mapfile -t trained < <(find -L "$run_folder" -maxdepth 1 -type d \( -name 'train_*' -o -name 'diffusion_*' \) | sort)
   rm -f "$folder/report.json"
   run_stage report lsd_report --results "$(join_commas "${found[@]}")" --runs "$(join_commas "${trained[@]}")" \
     --directory "$folder" "${program_options[@]}" "$@"

@@ -12,14 +12,45 @@ record_value() { # stage key
   sed -n "s/^$2=//p" "$(record_file "$1")" 2>/dev/null | tail -n 1
 }
 
-# write_record STAGE key=value...: replaces the record; a rename, so that readers see all or nothing.
-write_record() {
-  local file
-  file=$(record_file "$1")
+# write_record STAGE key=value...: replaces the record.
+write_record() { write_whole "$(record_file "$1")" "${@:2}"; }
+
+# write_whole FILE LINE...: all of it, or the old file stays (a full disk). Callers look at the outcome.
+write_whole() {
+  local file=$1 aside
+  aside=$file.$(hostname).$$.partial
   shift
-  mkdir -p "${file%/*}"
-  printf '%s\n' "$@" >"$file.$$.partial"
-  mv "$file.$$.partial" "$file"
+  if ! { mkdir -p "${file%/*}" && printf '%s\n' "$@" >"$aside" && mv "$aside" "$file"; }; then
+    rm -f "$aside" || true
+    echo "lsd: cannot write $file: see the lines above, and 'df' for the room on its file system" >&2
+    return 1
+  fi
+}
+
+fail_stage() { # stage reason
+  write_record "$1" state=failed "reason=$2" "job=$job" || true
+  echo "lsd: $1 of run $LSD_RUN failed: $2" >&2
+  return 1
+}
+
+# The end of a job short of the stage's: 75, or 1 when it is one too many in a row without progress.
+stop_stage() { # stage reason idle_before old_mark
+  local idle=$3
+  [[ $(progress_mark "$1") == "$4" ]] && idle=$((idle + 1)) || idle=0
+  if ((idle >= ${LSD_MAX_IDLE:-3})); then
+    fail_stage "$1" "$idle jobs in a row ended without a new checkpoint or file; give a job more time, or see the logs" || return 1
+  fi
+  # A job that cannot count must not be requeued for ever.
+  write_record "$1" state=stopped "reason=$2" "idle=$idle" "job=$job" || return 1
+  return 75
+}
+
+# A signal came ahead of the stage's start in this job: a job whose signal always does would be requeued for ever.
+stop_before_start() { # stage
+  local idle
+  idle=$(record_value "$1" idle)
+  say "signal $received came before $1 was started"
+  stop_stage "$1" "signal $received came before it was started" "${idle:-0}" "$(progress_mark "$1")"
 }
 
 stage_folder() { echo "$run_folder/$1"; }
@@ -43,6 +74,11 @@ stage_state() {
 
 units_state() {
   local unit states state
+  # What kept a sweep from its units (lib/stages.sh); the tasks of a dump have such records of their own.
+  if [[ $1 == probe_* && $(record_value "$1" state) == failed ]]; then
+    echo failed
+    return
+  fi
   states=" $(while read -r unit _; do folder_state "$1/$unit"; done <"$run_folder/jobs/$1.list" | tr '\n' ' ')"
   for state in failed stopped running missing; do
     [[ $states != *" $state "* ]] || break
@@ -56,7 +92,7 @@ folder_state() {
   folder=$(stage_folder "$1")
   record=$(record_value "$1" state)
   # lsd_report writes no state file; it writes report.json last.
-  if [[ -e $folder/DONE || ($record == "done" && -e $folder/report.json) ]]; then
+  if [[ -e $folder/DONE || ($1 == report && $record == "done" && -e $folder/report.json) ]]; then
     echo "done"
   elif [[ -e $folder/FAILED || $record == failed ]]; then
     echo failed
@@ -73,6 +109,7 @@ folder_state() {
 stage_reason() {
   local folder name text unit
   if [[ -e $run_folder/jobs/$1.list ]]; then
+    [[ $1 != probe_* ]] || record_value "$1" reason
     while read -r unit _; do
       [[ $(folder_state "$1/$unit") != failed ]] || echo "$unit: $(stage_reason "$1/$unit")"
     done <"$run_folder/jobs/$1.list"
@@ -88,12 +125,13 @@ stage_reason() {
   record_value "$1" reason
 }
 
-# Changes whenever something that outlives the process was finished: a checkpoint, a data file, a result.
+# Changes whenever something that outlives the process was finished: a checkpoint, a data file, a result. Folders may be
+# links to other file systems.
 progress_mark() {
   local folder
   folder=$(stage_folder "$1")
   [[ $1 != dump_*/tasks/* ]] || folder=${folder%/tasks/*} # its parts lie with those of the other tasks
-  { find "$folder" -maxdepth 2 \( -path '*/checkpoints/checkpoint-*' -o -name '*.h5' -o -name '*.seed*.json' \) \
+  { find -L "$folder" -maxdepth 2 \( -path '*/checkpoints/checkpoint-*' -o -name '*.h5' -o -name '*.seed*.json' \) \
     ! -name '*.partial' 2>/dev/null || true; } | LC_ALL=C sort | cksum
 }
 

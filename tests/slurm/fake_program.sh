@@ -4,6 +4,7 @@
 #   done | stopped | failed   with that state file (lsd_report: report.json);  silent: killed without a word;  liar: code 0 without DONE
 #   usurped: done, but a later start of its job has taken the stage over meanwhile
 #   crash: killed by a signal before the folder is a run's;  crash_once: so at the first start, then done
+#   late: signalled or not it ends as done, once told to ($folder/go);  fills: the disk is full from now on ($FAKE_FULL), then killed
 #   early: code 1 before the folder is a run's;      wait: until USR1, then stopped
 # A task of a dump array has a folder of its own; the last one to be done says so of the whole dump (FAKE_FORGETS: none does).
 for argument; do
@@ -40,6 +41,13 @@ case $FAKE_END in
   failed) say FAILED "the disk is full" && exit 1 ;;
   silent) kill -KILL $$ ;;
   liar) ;;
+  late)
+    trap '' USR1
+    touch "$folder/waiting"
+    until [[ -e $folder/go ]]; do sleep 0.05; done
+    say DONE "all steps are done"
+    ;;
+  fills) touch "$FAKE_FULL" && kill -KILL $$ ;;
   usurped) say DONE "all steps are done" && printf '%s\n' "$PPID" "another start" >"${folder%/*}/jobs/${folder##*/}.lock" ;;
   wait)
     trap 'say STOPPED "by a signal"; exit 75' USR1

@@ -2,13 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 # Tests of slurm/ that need no Slurm: syntax, dry run and status against golden text, refused pipeline files, and what a
 # stage script makes of every end that a program can come to.
+#
+#   tests/slurm/script_tests.sh [NAME...]    functions test_NAME, here and in script_fault_tests.sh; default all
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 # shellcheck source=tests/slurm/check.sh
 source tests/slurm/check.sh
+# shellcheck source=tests/slurm/script_fault_tests.sh
+source tests/slurm/script_fault_tests.sh
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-unset SLURM_JOB_ID SLURM_SUBMIT_DIR "${!LSD_@}"
+unset SLURM_JOB_ID SLURM_SUBMIT_DIR "${!LSD_@}" "${!SBATCH_@}"
 export LSD_FASTA=$work/fasta LSD_TASKS=/tasks
 printf '%02000d' 0 >"$LSD_FASTA"
 export LSD_RUNS=$work/runs LSD_SITE=tests/slurm/test_site.sh LSD_LAUNCHER=none LSD_BIN=$work/bin FAKE_LOG=$work/calls
@@ -17,8 +21,8 @@ for program in shard_uniref50 train_autoencoder dump_latents train_diffusion pro
   cp tests/slurm/fake_program.sh "$work/bin/lsd_$program"
 done
 # No queue: a squeue that fails stands before a real one.
-printf '#!/bin/sh\nexit 1\n' >"$work/bin/squeue"
-chmod +x "$work/bin/squeue"
+printf '#!/bin/sh\nexit 1\n' | tee "$work/bin/squeue" >"$work/bin/scontrol"
+chmod +x "$work/bin/squeue" "$work/bin/scontrol"
 export PATH=$work/bin:$PATH
 
 # Called with `< <(...)`: behind a pipe its count would be lost.
@@ -26,7 +30,7 @@ golden() { # name: compares standard input with tests/slurm/golden/NAME, where /
   local text
   text=$(sed "s#$LSD_RUNS#/RUNS#g; s#$work#/WORK#g")
   [[ -z ${UPDATE_GOLDEN:-} ]] || printf '%s\n' "$text" >"tests/slurm/golden/$1"
-  check "golden $1" "$(cat "tests/slurm/golden/$1")" "$text"
+  check "golden $1" "" "$(diff "tests/slurm/golden/$1" - <<<"$text")"
 }
 
 test_syntax() {
@@ -158,7 +162,7 @@ test_early_signal() {
   kill -USR1 "$pid"
   code=0
   wait "$pid" || code=$?
-  check "a signal before the program was started: code, no failure" "75 missing" "$code $(slurm/pipeline.sh --status t 2>/dev/null | awk '$1 == "train_nm_s" {print $3}' | grep . || echo missing)"
+  check "a signal before the program was started: code, no failure" "75 stopped" "$code $(slurm/pipeline.sh --status t 2>/dev/null | awk '$1 == "train_nm_s" {print $3}' | grep . || echo missing)"
   check_has "a signal before the program was started: said so" "signal USR1 came before train_nm_s was started" "$work/out"
   rm "$work/bin/mpirun"
 }
@@ -314,5 +318,8 @@ test_whole_chain() {
   check "once more: only the report is made again" "1 8" "$? $(wc -l <"$FAKE_LOG")"
 }
 
-for name in syntax dry_run refused_files ends idle_ends signals early_signal lock dump_array dump_closing dump_array_in_queue probe_units status whole_chain; do "test_$name"; done
+names=("$@")
+[[ $# -gt 0 ]] || names=(syntax dry_run refused_files ends idle_ends signals early_signal lock dump_array dump_closing dump_array_in_queue
+  probe_units status whole_chain "${fault_tests[@]}")
+for name in "${names[@]}"; do "test_$name"; done
 finish_checks

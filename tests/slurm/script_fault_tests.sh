@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash disable=SC2154,SC2034,SC2016  # shared with script_tests.sh; text for other shells
+# What goes wrong around a stage: signals at odd times, arrays in pieces, full disks, locks whose owner cannot be asked, site
+# files and settings. Sourced by script_tests.sh.
+
+fault_tests=(exit_codes elsewhere signal_between_stages endless_requeue early_failures full_disk asked_locks
+  site_files probe_subset probe_array_in_queue refused_settings linked_folder cancel_order from_one splitting)
+
+site_with() { # line...: a site file of its own in $work/site.sh
+  printf '%s\n' "source tests/slurm/test_site.sh" "$@" >"$work/site.sh"
+}
+tool() { # name: standard input as a program that stands before all others
+  mkdir -p "$work/tools"
+  cat >"$work/tools/$1"
+  chmod +x "$work/tools/$1"
+}
+no_tools() { rm -rf "$work/tools"; }
+forwarded() { # shell text: its code behind run_forwarding, and what was received
+  bash -c 'say() { :; }; source slurm/lib/signals.sh; code=0; run_forwarding bash -c "$1" _ $$ || code=$?; echo "$code $received"' _ "$1"
+}
+
+test_exit_codes() {
+  check "a program's code 127 is its code" "127 " "$(forwarded 'exit 127')"
+  check "... and with a signal meanwhile" "127 USR1" "$(forwarded 'trap "" USR1; kill -USR1 $1; sleep 0.2; exit 127')"
+  check "a code behind a signal" "3 USR1" "$(forwarded 'trap "" USR1; kill -USR1 $1; sleep 0.2; exit 3')"
+  check "a signal from before is not forgotten" "0 USR1" "$(LSD_RECEIVED=USR1 forwarded 'exit 0')"
+  fresh
+  site_with "LSD_WRAPPER=(env no_such_program)"
+  stage 'done' LSD_SITE="$work/site.sh"
+  check "a wrapper's program that is missing: code" 1 "$code"
+  check_has "... its own code is told" "its program ended with code 127 before the run began" "$work/out"
+  fresh
+  site_with "LSD_WRAPPER=(no_such_wrapper exec)"
+  stage 'done' LSD_SITE="$work/site.sh"
+  check_has "a missing wrapper is named" "no program no_such_wrapper in PATH" "$work/out"
+  fresh
+  mkdir "$LSD_RUNS/t/train_nm_s"
+  touch "$LSD_RUNS/t/train_nm_s/report.json"
+  stage liar
+  check "a report.json is no end of another stage" 1 "$code"
+  fresh
+  stage 'done'
+  stage 'done'
+  check_has "a stage that is skipped says how to mend it" "if lsd_verify names damage there: remove DONE" "$work/out"
+}
+
+# An allocation got in another folder: that is SLURM_SUBMIT_DIR then.
+test_elsewhere() {
+  local here=$PWD
+  fresh
+  sed 's/^run = .*/run = t/' tests/slurm/mini.cfg >"$work/here.cfg"
+  (cd / && SLURM_SUBMIT_DIR=/ FAKE_END='done' "$here/slurm/pipeline.sh" --here "$work/here.cfg") >"$work/out" 2>&1
+  check "--here from another folder: all stages ran" "0 5" "$? $(cut -d' ' -f1 "$FAKE_LOG" | sort -u | wc -l)"
+  SLURM_SUBMIT_DIR=/ bash slurm/train_nm_s.sh >"$work/out" 2>&1
+  check "a stage script that does not find its parts has failed" 1 $?
+}
+
+# A stage that is done all the same when the signal has come: the next one is not started.
+test_signal_between_stages() {
+  local pid
+  fresh
+  rm -r "$LSD_RUNS/t/shard"
+  sed 's/^run = .*/run = t/' tests/slurm/mini.cfg >"$work/here.cfg"
+  FAKE_END=late bash slurm/single_node.sh "$work/here.cfg" >"$work/out" 2>&1 &
+  pid=$!
+  for _ in {1..400}; do [[ -e $LSD_RUNS/t/shard/waiting ]] && break; sleep 0.05; done
+  kill -USR1 "$pid"
+  # It goes this way twice: to the pipeline, and from there to the stage.
+  for _ in {1..400}; do [[ $(grep -c "telling the program" "$work/out") == 3 ]] && break; sleep 0.05; done
+  touch "$LSD_RUNS/t/shard/go"
+  code=0
+  wait "$pid" || code=$?
+  check "a signal before the end of a stage: code, programs started" "75 1" "$code $(calls)"
+  check_has "... the next stage is not started" "signal USR1 came before train_nm was started" "$work/out"
+}
+
+test_endless_requeue() {
+  local codes="" turn
+  fresh
+  for turn in 1 2 3; do
+    stage 'done' LSD_RECEIVED=USR1 SLURM_RESTART_COUNT=$((turn - 1))
+    codes+="$code "
+  done
+  check "a signal ahead of each start: ends without progress are counted" "75 75 1 0" "$codes$(calls)"
+  check_has "... and told" "3 jobs in a row ended without a new checkpoint" "$work/out"
+  fresh
+  mkdir -p "$LSD_RUNS/t/shard"
+  sed 's/^run = .*/run = t/' tests/slurm/mini.cfg >"$work/here.cfg"
+  codes=""
+  for turn in 1 2 3; do
+    code=0
+    LSD_RECEIVED=USR1 FAKE_END='done' slurm/pipeline.sh --here "$work/here.cfg" >"$work/out" 2>&1 || code=$?
+    codes+="$code "
+  done
+  check "... with --here as well" "75 75 1 0" "$codes$(calls)"
+}
+
+# reason_in_status: of the stage that failed
+reason_in_status() { slurm/pipeline.sh --status t 2>/dev/null | sed -n 's/^ *failed: //p'; }
+
+test_early_failures() {
+  touch "$work/no_site.sh"
+  fresh
+  rm -r "$LSD_RUNS/t/shard"
+  stage 'done'
+  check "an input that is missing stands in the status" "train_nm_s needs shard of run t, which is missing: no DONE in $LSD_RUNS/t/shard" "$(reason_in_status)"
+  fresh
+  stage 'done'
+  check "... until the stage is done" "0 " "$code $(reason_in_status)"
+  fresh
+  mkdir "$work/copy" # a checkout that was not built
+  cp -r slurm "$work/copy"
+  code=0
+  env -u LSD_BIN LSD_RUN=t LSD_SITE="$work/no_site.sh" PATH="${PATH#"$work/bin:"}" bash "$work/copy/slurm/train_nm_s.sh" >"$work/out" 2>&1 || code=$?
+  check "a program that is missing" "1 no program lsd_train_autoencoder in 'build/bin' or PATH" "$code $(reason_in_status | cut -d: -f1)"
+  check "... its lock is gone" "" "$(ls "$LSD_RUNS"/t/jobs/*.lock 2>/dev/null)"
+  fresh
+  stage 'done' LSD_LAUNCHER=rocket
+  check "a launcher that is none" "LSD_LAUNCHER=rocket: use srun, mpirun or none" "$(reason_in_status)"
+  stage 'done' SLURM_RESTART_COUNT=1
+  check "... stops a restart" "1 0" "$code $(calls)"
+  fresh
+  env LSD_RUN=t LSD_VARIANT=nm bash slurm/probe_sweep.sh >"$work/out" 2>&1
+  check "a sweep that lacks its inputs" "probe_nm needs train_nm of run t" "$(reason_in_status | cut -d, -f1)"
+}
+
+test_full_disk() {
+  local before
+  fresh
+  stage stopped
+  before=$(cat "$LSD_RUNS/t/jobs/train_nm_s.record")
+  code=0
+  (trap '' XFSZ && ulimit -f 0 && exec env LSD_RUN=t FAKE_END='done' bash slurm/train_nm_s.sh) 2>&1 | cat >"$work/out"
+  check_has "no room for the lock: told" "cannot write $LSD_RUNS/t/jobs/train_nm_s.lock" "$work/out"
+  check "no room for the lock: nothing runs, the record stays, no lock stays" "1 $before" \
+    "$(calls) $(cat "$LSD_RUNS/t/jobs/train_nm_s.record")$(ls "$LSD_RUNS"/t/jobs/*.lock "$LSD_RUNS"/t/jobs/*.partial 2>/dev/null)"
+  # shellcheck disable=SC2317,SC2059  # the scripts call it
+  printf() { [[ ! -e $FAKE_FULL ]] && builtin printf "$@"; }
+  export -f printf
+  rm -f "$work/full"
+  stage fills FAKE_FULL="$work/full"
+  unset -f printf
+  check "full while the program runs: code" 1 "$code"
+  check_has "full while the program runs: told" "cannot write $LSD_RUNS/t/jobs/train_nm_s.record" "$work/out"
+  check "full while the program runs: the record stays whole" running "$(sed -n 's/^state=//p' "$LSD_RUNS/t/jobs/train_nm_s.record")"
+  fresh
+  mkdir -p "$LSD_RUNS/t/jobs"
+  : >"$LSD_RUNS/t/jobs/train_nm_s.lock"
+  stage 'done'
+  check "an empty lock is nobody's" 0 "$code"
+}
+
+test_asked_locks() {
+  fresh
+  mkdir -p "$LSD_RUNS/t/jobs"
+  printf '12345\nn7 1 restart 0 1\n' >"$LSD_RUNS/t/jobs/train_nm_s.lock"
+  printf '#!/bin/sh\nexit 0\n' | tool sleep
+  printf '#!/bin/sh\necho "slurm_load_jobs error: Unable to contact slurm controller" >&2\nexit 1\n' | tool squeue
+  stage 'done' PATH="$work/tools:$PATH"
+  check "the lock of a job that Slurm cannot be asked about: code" "1 0" "$code $(calls)"
+  check_has "... told" "Slurm does not answer (squeue)" "$work/out"
+  printf '#!/bin/sh\necho RUNNING\n' | tool squeue
+  stage 'done' PATH="$work/tools:$PATH"
+  check "... that runs" "1 0" "$code $(calls)"
+  printf '#!/bin/sh\necho "slurm_load_jobs error: Invalid job id specified" >&2\nexit 1\n' | tool squeue
+  stage 'done' PATH="$work/tools:$PATH"
+  check "... that Slurm does not know any more" "0 1" "$code $(calls)"
+  fresh
+  mkdir -p "$LSD_RUNS/t/jobs"
+  printf 'by_hand.999999999\nelsewhere 999999999 restart 0 1\n' >"$LSD_RUNS/t/jobs/train_nm_s.lock"
+  stage 'done'
+  check "a process of another host cannot be asked" "1 0" "$code $(calls)"
+  check_has "... told" "process 999999999 of host elsewhere" "$work/out"
+  no_tools
+}
+
+test_site_files() {
+  site_with 'module() { echo "$never_set"; false; }' 'module load x' '[[ -n ${ANYTHING:-} ]] && export ANYTHING'
+  fresh
+  stage 'done' LSD_SITE="$work/site.sh"
+  check "a site file of unset variables and a last word that is false" 0 "$code"
+  site_with 'exit 3'
+  stage 'done' LSD_SITE="$work/site.sh"
+  check_has "a site file that ends the script is named" "the site file $work/site.sh ended this script" "$work/out"
+  site_with 'if then'
+  stage 'done' LSD_SITE="$work/site.sh"
+  check "a site file that is no bash: code" 1 "$code"
+  check_has "... is named" "the site file $work/site.sh is no valid bash" "$work/out"
+  stage 'done' LSD_RUNS="$work/a,b"
+  check_has "a comma in the folder of runs" "may have no comma in its path" "$work/out"
+}
+
+# member TASK MIN MAX COUNT [NAME=VALUE...]: a member of a probe array of run "t"
+member() {
+  code=0
+  env LSD_RUN=t LSD_VARIANT=nm FAKE_END='done' LSD_PROBE_TASKS="$work/a.cfg" LSD_PROBE_REPRESENTATIONS=diffusion LSD_PROBE_TIMES="0.1 0.2 0.3 0.4" \
+    SLURM_ARRAY_TASK_ID="$1" SLURM_ARRAY_TASK_MIN="$2" SLURM_ARRAY_TASK_MAX="$3" SLURM_ARRAY_TASK_COUNT="$4" "${@:5}" \
+    bash slurm/probe_sweep.sh >"$work/out" 2>&1 || code=$?
+}
+fresh_probe() {
+  fresh_dump
+  mkdir -p "$LSD_RUNS/t/diffusion_nm" "$LSD_RUNS/t/dump_nm"
+  touch "$LSD_RUNS/t/diffusion_nm/DONE" "$LSD_RUNS/t/dump_nm/DONE"
+  printf '[task]\nfile = /tasks/a.csv\n[features]\ntime = 0.4\n[sweep]\ntimes =\n' >"$work/a.cfg"
+}
+
+test_probe_subset() {
+  fresh_probe
+  member 2 2 2 1
+  check "--array=2 alone does not tell among how many: code, units" "1 0" "$code $(calls)"
+  check_has "... the way out" "set LSD_PROBE_JOBS=N" "$work/out"
+  member 1 1 3 3
+  check "--array=1-3 neither" "1 0" "$code $(calls)"
+  member 2 2 2 1 LSD_PROBE_JOBS=4
+  check "with the number: its own unit" "0 a.diffusion.t0.3" "$code $(sed -n 's/.*--run.directory [^ ]*probe_nm\/\([^ ]*\).*/\1/p' "$FAKE_LOG")"
+  member 0 0 0 1
+  check "an array of one: all of them" "0 4" "$code $(calls)"
+}
+
+test_probe_array_in_queue() {
+  fresh_probe
+  { sed 's/^run = .*/run = t/; s/^probe.tasks = .*/probe.tasks = a.cfg/; s/^probe.jobs = .*/probe.jobs = 4/' tests/slurm/mini.cfg | sed "s#= a.cfg#= $work/a.cfg#"
+    printf 'probe.times = 0.1 0.2 0.3 0.4\n'; } | sed 's/^probe.representations = .*/probe.representations = diffusion/' >"$work/probe.cfg"
+  rm -f "$work/ever" "$work/submitted"
+  printf '#!/bin/sh\ncat "%s/queue"\n' "$work" | tool squeue
+  printf '#!/bin/sh\necho "$*" | tee -a "%s/ever" >>"%s/submitted"\nwc -l <"%s/ever"\n' "$work" "$work" "$work" | tool sbatch
+  : >"$work/queue"
+  PATH=$work/tools:$PATH slurm/pipeline.sh --from probe "$work/probe.cfg" >"$work/out" 2>&1
+  check "a sweep: the whole array, its members' number" "--array=0-3 4" "$(head -n 1 "$work/submitted" | grep -oE -e '--array=[0-9,-]+') $(cat "$LSD_RUNS/t/jobs/probe_nm.members")"
+  # Members 0 and 1 ended, 1 without its unit; 2 runs; 3 was cancelled.
+  member 0 0 3 4
+  member 1 0 3 4 FAKE_END=failed
+  printf '1 RUNNING 5:00 2\n' >"$work/queue"
+  : >"$work/submitted"
+  PATH=$work/tools:$PATH slurm/pipeline.sh --from probe "$work/probe.cfg" >"$work/out" 2>&1
+  check "a sweep half dead: the members that failed or are gone" "--array=1,3" "$(head -n 1 "$work/submitted" | grep -oE -e '--array=[0-9,-]+')"
+  check_has "... the report waits for them and the one that runs" "--dependency=afterok:3:1_2" "$work/submitted"
+  printf '1 RUNNING 5:00 2\n3 PENDING 5:00 1\n3 PENDING 5:00 3\n' >"$work/queue"
+  : >"$work/submitted"
+  PATH=$work/tools:$PATH slurm/pipeline.sh --from probe "$work/probe.cfg" >"$work/out" 2>&1
+  check "... nothing of it once all is in the queue" 0 "$(grep -c probe_sweep "$work/submitted")"
+  no_tools
+}
+
+test_refused_settings() {
+  refused "a signal ahead of the script's own time" "report.time = '00:30:00' is over before it begins" "$(grep -v '^report.time' tests/slurm/mini.cfg)" "report.signal_seconds = 7200"
+  SBATCH_TIMELIMIT=4 refused "SBATCH_TIMELIMIT below the signal" "train.time = '4' is over before it begins" "$(grep -v '^train.time' tests/slurm/mini.cfg)"
+  refused "a time by another way" "train.sbatch: --time is not for here" "$(cat tests/slurm/mini.cfg)" "train.sbatch = --exclusive --time=4"
+  refused "a variant twice" "'nm' is named twice" "variants = nm tn nm"
+  refused "a variant without its config" "train_nm has no config file configs/nm.cfg: set train.config" "variants = nm"
+  printf '#!/bin/sh\n[ "$*" = "show config" ] && echo "MaxArraySize            = 1001"\n' | tool scontrol
+  PATH=$work/tools:$PATH refused "an array above Slurm's limit" "dump.jobs = 1002: this Slurm takes arrays of up to 1001 tasks" "$(cat tests/slurm/mini.cfg)" "dump.jobs = 1002"
+  no_tools
+}
+
+test_linked_folder() {
+  fresh
+  mkdir -p "$work/elsewhere"
+  ln -s "$work/elsewhere" "$LSD_RUNS/t/train_nm_s"
+  for _ in 1 2 3; do stage silent FAKE_PROGRESS=1; done
+  check "progress is seen behind a link" 75 "$code"
+}
+
+test_cancel_order() {
+  fresh
+  mkdir -p "$LSD_RUNS/t/jobs"
+  printf 'train_nm\t1\t11\ntrain_nm\t2\t12\ntrain_nm\t3\t13\ndump_nm\t1\t14\n' >"$LSD_RUNS/t/jobs/jobs.tsv"
+  printf '#!/bin/sh\nprintf "%%s RUNNING 5:00 N/A\\n" 11 12 13 14\n' | tool squeue
+  printf '#!/bin/sh\necho "$*" >%s/cancelled\n' "$work" | tool scancel
+  PATH=$work/tools:$PATH slurm/pipeline.sh --cancel t >"$work/out" 2>&1
+  check "cancelled from the last to the first" "14 13 12 11" "$(cat "$work/cancelled")"
+  no_tools
+}
+
+test_from_one() {
+  fresh
+  sed 's/^run = .*/run = t/; s/^variants = .*/variants = nm tn/' tests/slurm/mini.cfg >"$work/two.cfg"
+  mkdir -p "$LSD_RUNS/t/train_tn"
+  touch "$LSD_RUNS/t/train_tn/DONE"
+  FAKE_END='done' slurm/pipeline.sh --here --from dump_tn "$work/two.cfg" >"$work/out" 2>&1
+  check "--from one variant's stage: code, what ran" "0 lsd_dump_latents lsd_probe lsd_report lsd_train_diffusion" "$? $(cut -d' ' -f1 "$FAKE_LOG" | sort -u | xargs)"
+  check "... of this variant only" 0 "$(grep -c 'train_nm\|dump_nm' "$FAKE_LOG")"
+  rm "$LSD_RUNS/t/train_tn/DONE" "$LSD_RUNS/t/dump_tn/DONE"
+  FAKE_END='done' slurm/pipeline.sh --here --from dump_tn "$work/two.cfg" >"$work/out" 2>&1
+  check_has "--from: what it needs must be there" "--from dump_tn: dump_tn needs train_tn, which is" "$work/out"
+}
+
+# Names with glob characters, such as Slurm's n[1-4], are nobody's files.
+test_splitting() {
+  { cat tests/slurm/mini.cfg && echo "train.sbatch = --exclusive --nodelist=[c]onfigs [c]onfigs"; } >"$work/glob.cfg"
+  slurm/pipeline.sh --dry-run "$work/glob.cfg" >"$work/out" 2>/dev/null
+  check_has "sbatch options are split at blanks and nothing else" "--exclusive '--nodelist=[c]onfigs' '[c]onfigs' --dependency" "$work/out"
+  fresh_probe
+  member 0 0 0 1 LSD_PROBE_TASKS="$work/[a].cfg"
+  check "a task's config is taken by its name" "1 0" "$code $(calls)"
+}
