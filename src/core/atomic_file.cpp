@@ -28,17 +28,27 @@ namespace {
 constexpr std::uint64_t kReserveBytes = std::uint64_t{64} << 20U;
 constexpr std::string_view kPartialSuffix = ".partial";
 
+std::string_view advice_for(int code) {
+  if (code == EACCES || code == EPERM || code == EROFS) return "; choose a place where you may write";
+  if (code == ENOENT || code == ENOTDIR) return "; check the path: its folder must be there";
+  if (code == ENOSPC || code == EDQUOT) return "; free some space or write elsewhere";
+  return "";
+}
+
 [[noreturn]] void fail(std::string_view what, const fs::path& path) {
   const int code = errno;
-  throw SystemError("cannot " + std::string(what) + " " + path.string() + ": " + std::strerror(code));
+  throw SystemError("cannot " + std::string(what) + " " + path.string() + ": " + std::strerror(code) +
+                    std::string(advice_for(code)));
 }
 
 class FileDescriptor {
  public:
-  FileDescriptor(const fs::path& path, int flags)
-      : path_(path), number_(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {
-    if (number_ < 0) fail("open", path_);
+  // `named` stands in messages: the file that people know of.
+  FileDescriptor(const fs::path& path, int flags, const fs::path& named)
+      : path_(named), number_(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {
+    if (number_ < 0) fail((flags & O_CREAT) != 0 ? "write" : "open", path_);
   }
+  FileDescriptor(const fs::path& path, int flags) : FileDescriptor(path, flags, path) {}
   ~FileDescriptor() {
     if (number_ >= 0) ::close(number_);
   }
@@ -182,7 +192,7 @@ namespace {
 bool try_to_write_file(const fs::path& path, std::span<const std::byte> bytes) {
   const fs::path partial = partial_path(path);
   try {
-    FileDescriptor file(partial, O_WRONLY | O_CREAT | O_EXCL);
+    FileDescriptor file(partial, O_WRONLY | O_CREAT | O_EXCL, path);
     fault_point("file.opened");
     file.write(bytes);
     fault_point("file.written");

@@ -42,7 +42,9 @@ Seal seal_of(const std::string& text) {
 
 void require_intact_seal(const std::string& text) {
   if (seal_of(text) != Seal::broken) return;
-  throw DataError("its text does not fit the checksum at its beginning: it was edited or is damaged");
+  throw DataError(
+      "its text does not fit the checksum at its beginning: it was edited or is damaged; "
+      "restore the file from a copy, or make it again");
 }
 
 }  // namespace lsd

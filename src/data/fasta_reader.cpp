@@ -16,6 +16,7 @@ namespace lsd::data {
 namespace {
 
 constexpr std::size_t kMaxHeaderBytes = 1 << 20;
+constexpr std::size_t kTarBlock = 512, kTarMagicAt = 257;  // of an archive's first header, which holds no line end
 
 // Eight bytes at a time: headers are a third of many files.
 bool is_ascii(std::string_view text) {
@@ -63,8 +64,10 @@ class FastaReader::State {
   }
 
   bool next(FastaRecord& record) {
+    bool begun = false;
     try {
       if (!cursor_.available() || cursor_.offset() >= range_.end) return finish();
+      begun = true;
       record.number = ++records;
       record.line = cursor_.line();
       record.id = {};
@@ -73,9 +76,12 @@ class FastaReader::State {
       read_sequence(record);
       return true;
     } catch (Error& error) {
+      if (records == 0) throw;  // there is no record whose place would help
       count_what_lies_ahead();
-      error.add_context(fmt::format("while reading record {} of {}, whose header is in line {}",
-                                    records + records_ahead_, file.name(), record.line + lines_ahead_));
+      const auto number = records + records_ahead_;
+      error.add_context(begun ? fmt::format("while reading record {} of {}, whose header is in line {}", number,
+                                            file.name(), record.line + lines_ahead_)
+                              : fmt::format("while reading {} behind its record {}", file.name(), number));
       throw;
     }
   }
@@ -115,7 +121,7 @@ class FastaReader::State {
     while (cursor_.available() && cursor_.peek() != '>') {
       const auto number = cursor_.line();
       line.clear();
-      cursor_.take_line([&](std::string_view piece) { line += piece.substr(0, 64); });
+      cursor_.take_line([&](std::string_view piece) { line += piece.substr(0, kTarBlock - line.size()); });
       if (line.find_first_not_of(" \t") != std::string::npos) throw not_fasta(line, number);
       ++counts.empty_lines;
     }
@@ -136,6 +142,10 @@ class FastaReader::State {
   }
 
   DataError not_fasta(std::string_view line, std::int64_t number) const {
+    if (line.substr(std::min(line.size(), kTarMagicAt)).starts_with("ustar")) {
+      return DataError(fmt::format("{} is a tar archive: unpack it (tar -xf) and hand in the FASTA files that it holds",
+                                   file.name()));
+    }
     const auto start = line.find_first_not_of(" \t");
     if (line[start] == '@') {
       return DataError(

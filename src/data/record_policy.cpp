@@ -22,6 +22,10 @@ constexpr std::array<std::string_view, kDrops> kDropNames = {"kept",
                                                              "dropped_duplicate_id",
                                                              "dropped_duplicate_sequence"};
 
+constexpr std::array<std::string_view, kDrops> kDecidingOptions = {
+    "",           "residues.gaps", "residues.inner_stops", "residues.other",        "records.empty",
+    "length.min", "length.max",    "residues.max_unknown", "records.duplicate_ids", "records.dedupe"};
+
 std::string byte_text(unsigned char byte) {
   return byte > 0x20 && byte < 0x7F ? fmt::format("'{}'", static_cast<char>(byte))
                                     : fmt::format("the byte 0x{:02X}", byte);
@@ -37,14 +41,30 @@ std::string_view meaning(unsigned char byte) {
   return "no residue";
 }
 
-bool refused(const OddPlace& place, OnOdd policy, std::string_view option, const FastaRecord& record,
-             const FastaReader& reader) {
-  if (place.line == 0 || policy == OnOdd::remove) return false;
-  if (policy == OnOdd::drop_record) return true;
-  throw DataError(fmt::format("{}: {} in the sequence ({}); mend the file, or choose --{}=drop_record{}",
-                              reader.place(record, place.line), byte_text(place.byte), meaning(place.byte), option,
-                              option == "residues.other" ? "" : " or remove"));
+// ", or choose --residues.gaps=drop_record or remove"
+std::string other_choice(const RecordPolicy& policy, Drop why) {
+  if (!policy.name_options) return " or leave the record out";
+  const bool removable = why == Drop::gaps || why == Drop::inner_stops;
+  return fmt::format(", or choose --{}=drop_record{}", deciding_option(why), removable ? " or remove" : "");
 }
+
+class Judgement {
+ public:
+  Judgement(const FastaRecord& record, const RecordPolicy& policy, const FastaReader& reader)
+      : record_(record), policy_(policy), reader_(reader) {}
+
+  bool refused(const OddPlace& place, OnOdd choice, Drop why) const {
+    if (place.line == 0 || choice == OnOdd::remove) return false;
+    if (choice == OnOdd::drop_record) return true;
+    throw DataError(fmt::format("{}: {} in the sequence ({}); mend the file{}", reader_.place(record_, place.line),
+                                byte_text(place.byte), meaning(place.byte), other_choice(policy_, why)));
+  }
+
+ private:
+  const FastaRecord& record_;
+  const RecordPolicy& policy_;
+  const FastaReader& reader_;
+};
 
 double share_of_unknown(std::span<const std::uint8_t> tokens) {
   const auto unknown = std::count(tokens.begin(), tokens.end(), kUnknownResidue);
@@ -64,16 +84,20 @@ std::string_view drop_name(Drop drop) {
   return kDropNames[static_cast<std::size_t>(drop)];
 }
 
+std::string_view deciding_option(Drop drop) {
+  return kDecidingOptions[static_cast<std::size_t>(drop)];
+}
+
 Drop judge_record(const FastaRecord& record, const RecordPolicy& policy, const FastaReader& reader) {
   const auto& sequence = record.sequence;
-  if (refused(sequence.first_other(), policy.other, "residues.other", record, reader)) return Drop::other_bytes;
-  if (refused(sequence.first_gap(), policy.gaps, "residues.gaps", record, reader)) return Drop::gaps;
-  if (refused(sequence.first_inner_stop(), policy.inner_stops, "residues.inner_stops", record, reader))
-    return Drop::inner_stops;
+  const Judgement judgement(record, policy, reader);
+  if (judgement.refused(sequence.first_other(), policy.other, Drop::other_bytes)) return Drop::other_bytes;
+  if (judgement.refused(sequence.first_gap(), policy.gaps, Drop::gaps)) return Drop::gaps;
+  if (judgement.refused(sequence.first_inner_stop(), policy.inner_stops, Drop::inner_stops)) return Drop::inner_stops;
   const auto length = static_cast<std::int64_t>(sequence.tokens().size());
   if (length == 0 && policy.empty == OnOdd::reject) {
-    throw DataError(fmt::format("{}: the record has no residue; mend the file, or choose --records.empty=drop_record",
-                                reader.place(record)));
+    throw DataError(fmt::format("{}: the record has no residue; mend the file{}", reader.place(record),
+                                other_choice(policy, Drop::empty)));
   }
   if (length == 0) return Drop::empty;
   if (length < policy.min_length) return Drop::too_short;

@@ -36,9 +36,6 @@ std::optional<std::int64_t> step_of_latest(const fs::path& folder) {
   return step_of_name(name);
 }
 
-constexpr const char* kWhatToDo =
-    "To go on from the newest good checkpoint before it, choose falling back; to begin anew, use another folder.";
-
 // Newest first, beginning with the one `latest` names; without a usable `latest`, with the newest there is.
 std::vector<std::int64_t> candidates(const fs::path& folder, std::vector<std::string>& reports) {
   auto steps = checkpoint_steps(folder);
@@ -50,6 +47,19 @@ std::vector<std::int64_t> candidates(const fs::path& folder, std::vector<std::st
   }
   std::reverse(steps.begin(), steps.end());
   return steps;
+}
+
+// What whoever asked for the newest one may do instead, and the sentence's beginning.
+std::string what_to_do(const fs::path& folder, const std::vector<std::int64_t>& steps) {
+  for (const auto step : steps) {
+    const auto path = folder / checkpoint_name(step);
+    try {
+      open_checkpoint(path);
+      return fmt::format("; name the newest good one instead: {}", path.string());
+    } catch (const Error&) {  // told of when it is asked for
+    }
+  }
+  return fmt::format("; no checkpoint in {} is good: restore one from a copy, or train anew", folder.string());
 }
 
 }  // namespace
@@ -84,19 +94,20 @@ std::optional<Checkpoint> open_latest_checkpoint(const fs::path& folder, OnDamag
   if (!has_checkpoint(folder)) return std::nullopt;
   std::vector<std::string> damage;
   const auto steps = candidates(folder, damage);
-  if (on_damage == OnDamage::refuse && !damage.empty()) throw DataError(damage.front() + ". " + kWhatToDo);
+  if (on_damage == OnDamage::refuse && !damage.empty()) throw DataError(damage.front() + what_to_do(folder, steps));
   for (const auto step : steps) {
     try {
       auto checkpoint = open_checkpoint(folder / checkpoint_name(step));
       if (reports != nullptr) reports->insert(reports->end(), damage.begin(), damage.end());
       return checkpoint;
     } catch (const DataError& error) {
-      if (on_damage == OnDamage::refuse) throw DataError(error.message() + ". " + kWhatToDo);
+      if (on_damage == OnDamage::refuse) throw DataError(error.message() + what_to_do(folder, steps));
       damage.push_back(error.message());
     }
   }
   throw DataError(
-      fmt::format("no checkpoint in {} is good: {}", folder.string(), fmt::format("{}", fmt::join(damage, "; "))));
+      fmt::format("no checkpoint in {} is good: {}; restore one from a copy, or start anew in another folder",
+                  folder.string(), fmt::join(damage, "; ")));
 }
 
 Checkpoint open_checkpoint_at(const fs::path& path) {

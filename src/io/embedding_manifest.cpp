@@ -47,7 +47,9 @@ EmbeddingIdentity identity_from(const Json& json) {
   json.at("source").get_to(identity.source);
   json.at("packing").get_to(identity.packing);
   if (json.at("fingerprint").get<std::string>() != identity.fingerprint()) {
-    throw DataError("its fingerprint does not fit what it says was computed: it was edited or is damaged");
+    throw DataError(
+        "its fingerprint does not fit what it says was computed: it was edited or is damaged; "
+        "restore it from a copy, or make the dump again");
   }
   return identity;
 }

@@ -62,7 +62,7 @@ TablePlace find_matrix(const Hdf5Handle& parent, const std::string& name, const 
                        std::uint64_t rows, std::uint64_t columns) {
   const auto lock = lock_hdf5();
   const hid_t id = H5Dopen2(parent.get(), name.c_str(), H5P_DEFAULT);
-  if (id < 0) throw DataError(fmt::format("the table '{}' is missing or damaged", name));
+  if (id < 0) throw DataError(fmt::format("the table '{}' is missing or damaged; {}", name, kRestoreAdvice));
   const Hdf5Handle table(id, H5Dclose, "open a table");
   const Hdf5Handle type(H5Dget_type(id), H5Tclose, "read a table's type");
   const Hdf5Handle space(H5Dget_space(id), H5Sclose, "read a table's space");
@@ -72,15 +72,17 @@ TablePlace find_matrix(const Hdf5Handle& parent, const std::string& name, const 
                     H5Sget_simple_extent_dims(space.get(), extent.data(), nullptr) == 2 && extent[0] == rows &&
                     extent[1] == columns && H5Tequal(type.get(), float_type(element).get()) > 0;
   if (!fits) {
-    throw DataError(
-        fmt::format("the table '{}' is not {} [{}, {}], as its file's head promises", name, element, rows, columns));
+    throw DataError(fmt::format("the table '{}' is not {} [{}, {}], as its file's head promises; {}", name, element,
+                                rows, columns, kRestoreAdvice));
   }
   if (H5Pget_layout(creation.get()) != H5D_CONTIGUOUS) {
-    throw DataError(fmt::format("the table '{}' is not stored contiguously, so it cannot be mapped", name));
+    throw DataError(
+        fmt::format("the table '{}' is not stored contiguously, so it cannot be mapped; {}", name, kRestoreAdvice));
   }
   const haddr_t offset = H5Dget_offset(id);
   const bool empty = rows == 0 || columns == 0;
-  if (!empty && offset == HADDR_UNDEF) throw DataError(fmt::format("the table '{}' has no data", name));
+  if (!empty && offset == HADDR_UNDEF)
+    throw DataError(fmt::format("the table '{}' has no data; {}", name, kRestoreAdvice));
   return {.offset_bytes = empty ? 0 : offset, .size = rows * columns, .element_bytes = H5Tget_size(type.get())};
 }
 

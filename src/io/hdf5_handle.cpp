@@ -155,13 +155,13 @@ void write_attribute(const Hdf5Handle& object, const std::string& name, std::int
 std::string read_text_attribute(const Hdf5Handle& object, const std::string& name) {
   const auto lock = lock_hdf5();
   const hid_t id = H5Aopen(object.get(), name.c_str(), H5P_DEFAULT);
-  if (id < 0) throw DataError(fmt::format("the attribute '{}' is missing", name));
+  if (id < 0) throw DataError(fmt::format("the attribute '{}' is missing; {}", name, kRestoreAdvice));
   const Hdf5Handle attribute(id, H5Aclose, "open an attribute");
   const Hdf5Handle type(H5Aget_type(id), H5Tclose, "read an attribute's type");
   const auto kind = H5Tget_class(type.get());
   const auto bytes = static_cast<std::size_t>(H5Aget_storage_size(id));
   if (kind != H5T_STRING || H5Tis_variable_str(type.get()) > 0 || bytes > (1U << 20U))
-    throw DataError(fmt::format("the attribute '{}' is not a text of fixed size", name));
+    throw DataError(fmt::format("the attribute '{}' is not a text of fixed size; {}", name, kRestoreAdvice));
   std::string text(bytes, '\0');
   check_hdf5(H5Aread(id, type.get(), text.data()), "read the attribute " + name);
   text.resize(text.find_last_not_of('\0') + 1);
@@ -171,11 +171,11 @@ std::string read_text_attribute(const Hdf5Handle& object, const std::string& nam
 std::int64_t read_integer_attribute(const Hdf5Handle& object, const std::string& name) {
   const auto lock = lock_hdf5();
   const hid_t id = H5Aopen(object.get(), name.c_str(), H5P_DEFAULT);
-  if (id < 0) throw DataError(fmt::format("the attribute '{}' is missing", name));
+  if (id < 0) throw DataError(fmt::format("the attribute '{}' is missing; {}", name, kRestoreAdvice));
   const Hdf5Handle attribute(id, H5Aclose, "open an attribute");
   const Hdf5Handle type(H5Aget_type(id), H5Tclose, "read an attribute's type");
   if (H5Tget_class(type.get()) != H5T_INTEGER || H5Aget_storage_size(id) > 8)
-    throw DataError(fmt::format("the attribute '{}' is not one integer", name));
+    throw DataError(fmt::format("the attribute '{}' is not one integer; {}", name, kRestoreAdvice));
   std::int64_t value = 0;
   check_hdf5(H5Aread(id, H5T_NATIVE_INT64, &value), "read the attribute " + name);
   return value;
@@ -184,19 +184,24 @@ std::int64_t read_integer_attribute(const Hdf5Handle& object, const std::string&
 TablePlace find_table(const Hdf5Handle& parent, const std::string& name, hid_t type) {
   const auto lock = lock_hdf5();
   const hid_t id = H5Dopen2(parent.get(), name.c_str(), H5P_DEFAULT);
-  if (id < 0) throw DataError(fmt::format("the table '{}' is missing or damaged ({})", name, take_hdf5_messages()));
+  if (id < 0)
+    throw DataError(
+        fmt::format("the table '{}' is missing or damaged ({}); {}", name, take_hdf5_messages(), kRestoreAdvice));
   const Hdf5Handle table(id, H5Dclose, "open a table");
   const Hdf5Handle table_type(H5Dget_type(id), H5Tclose, "read a table's type");
   const Hdf5Handle space(H5Dget_space(id), H5Sclose, "read a table's space");
   const Hdf5Handle creation(H5Dget_create_plist(id), H5Pclose, "read a table's properties");
   if (!is_type(table_type.get(), type) || H5Sget_simple_extent_ndims(space.get()) != 1)
-    throw DataError(fmt::format("the table '{}' has another type or shape than this version writes", name));
+    throw DataError(
+        fmt::format("the table '{}' has another type or shape than this version writes; {}", name, kRestoreAdvice));
   if (H5Pget_layout(creation.get()) != H5D_CONTIGUOUS)
-    throw DataError(fmt::format("the table '{}' is not stored contiguously, so it cannot be mapped", name));
+    throw DataError(
+        fmt::format("the table '{}' is not stored contiguously, so it cannot be mapped; {}", name, kRestoreAdvice));
   hsize_t extent = 0;
   H5Sget_simple_extent_dims(space.get(), &extent, nullptr);
   const haddr_t offset = H5Dget_offset(id);
-  if (extent > 0 && offset == HADDR_UNDEF) throw DataError(fmt::format("the table '{}' has no data", name));
+  if (extent > 0 && offset == HADDR_UNDEF)
+    throw DataError(fmt::format("the table '{}' has no data; {}", name, kRestoreAdvice));
   return {.offset_bytes = extent > 0 ? offset : 0, .size = extent, .element_bytes = H5Tget_size(table_type.get())};
 }
 

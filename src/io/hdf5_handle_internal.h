@@ -16,6 +16,9 @@
 
 namespace lsd::io {
 
+// What to do about a file whose inside is not as we write it.
+inline constexpr std::string_view kRestoreAdvice = "restore the file from a copy, or make it again";
+
 // HDF5 need not be thread-safe: whoever calls it holds this lock. Recursive, so that helpers may take it again.
 std::unique_lock<std::recursive_mutex> lock_hdf5();
 

@@ -122,5 +122,20 @@ TEST(AtomicFile, IsWrittenAgainWhenItsPartialIsTakenForALeftover) {
   EXPECT_EQ(read_text_file(folder / "a"), "text");
 }
 
+TEST(AtomicFile, MessagesNameTheFileThatWasAskedForAndWhatToDo) {
+  const testing::TemporaryFolder folder;
+  try {
+    write_file_atomically(folder / "gone/a.json", "{}");
+    FAIL();
+  } catch (const SystemError& error) {
+    const std::string text = error.what();
+    EXPECT_TRUE(text.starts_with("cannot write " + (folder / "gone/a.json").string() + ": No such file")) << text;
+    EXPECT_EQ(text.find("partial"), std::string::npos) << text;
+    EXPECT_NE(text.find("its folder must be there"), std::string::npos) << text;
+  }
+  testing::expect_error<SystemError>([] { write_file_atomically("/proc/a.json", "{}"); },
+                                     {"cannot write /proc/a.json"});
+}
+
 }  // namespace
 }  // namespace lsd

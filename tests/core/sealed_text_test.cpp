@@ -30,7 +30,7 @@ TEST(SealedText, EveryFlippedBitShows) {
   }
   auto bad = sealed;
   bad[40] = '2';
-  testing::expect_error<DataError>([&] { require_intact_seal(bad); }, {"edited or is damaged"});
+  testing::expect_error<DataError>([&] { require_intact_seal(bad); }, {"edited or is damaged", "restore"});
 }
 
 TEST(SealedText, ATextWithoutOnePassesAndIsKnown) {

@@ -138,6 +138,34 @@ TEST_F(CompressedFasta, DamagedZstdIsRefused) {
 
 TEST_F(CompressedFasta, AnEmptyMemberHoldsNoRecord) {
   expect_refused(gzip_member(""), {"a.fasta", "no record"});
+  expect_refused(gzip_member("a.fasta" + std::string(250, '\0') + "ustar" + std::string(250, '\0')), {"tar archive"});
+}
+
+// The record handed in may still hold what another file left in it.
+TEST_F(CompressedFasta, MessagesNameOnlyPlacesInTheirOwnFile) {
+  const auto message_of = [&](std::string_view bytes) {
+    FastaRecord record;
+    record.line = 39;
+    try {
+      FastaReader reader(file(bytes));
+      while (reader.next(record)) {
+      }
+    } catch (const DataError& error) {
+      return std::string(error.what());
+    }
+    return std::string("no error");
+  };
+  EXPECT_EQ(message_of(gzip_member("")).find("while reading"), std::string::npos);
+  const auto whole = gzip_member(text_of(0, 20000));  // several blocks, so that many records are read before the cut
+  const auto message = message_of(whole.substr(0, whole.size() * 3 / 4));
+  const auto at = message.find("while reading record ");
+  ASSERT_NE(at, std::string::npos) << message;
+  int number = 0, line = 0;
+  ASSERT_EQ(
+      std::sscanf(message.c_str() + at, "while reading record %d of %*s whose header is in line %d", &number, &line), 2)
+      << message;
+  EXPECT_GT(number, 1);
+  EXPECT_EQ(line, 5 * number - 4);
 }
 
 TEST_F(CompressedFasta, AReaderMayBeLeftInTheMiddle) {

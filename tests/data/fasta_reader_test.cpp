@@ -86,6 +86,8 @@ TEST_F(FastaReaderTest, RefusesWhatIsNoFasta) {
       "7zXZ",
       {"xz"});
   expect_refused("PK\x03\x04 junk", {"zip"});
+  const auto tar = "proteins.fasta" + std::string(243, '\0') + "ustar  " + std::string(248, '\0') + ">a\nMKV\n";
+  expect_refused(tar, {"a.fasta is a tar archive", "tar -xf"});
 }
 
 TEST_F(FastaReaderTest, RefusesHeadersWithoutAUsableId) {

@@ -190,7 +190,12 @@ TEST(DamagedCheckpoints, AreRefusedOrPassedOver) {
   for (const std::int64_t step : {1, 2, 3}) write_checkpoint(writer, step);
   flip_bit(folder / "checkpoint-00000003" / "model.safetensors", 2000);
   expect_error<DataError>([&] { open_latest_checkpoint(folder.path(), OnDamage::refuse); },
-                          {"checkpoint-00000003/model.safetensors is damaged", "falling back"});
+                          {"checkpoint-00000003/model.safetensors is damaged",
+                           "newest good one instead: " + (folder / "checkpoint-00000002").string()});
+  fs::remove(folder / "latest");
+  expect_error<DataError>([&] { open_latest_checkpoint(folder.path(), OnDamage::refuse); },
+                          {"latest is missing", "instead: " + (folder / "checkpoint-00000002").string()});
+  write_file_atomically(folder / "latest", "checkpoint-00000003\n");
   std::vector<std::string> reports;
   expect_whole(*open_latest_checkpoint(folder.path(), OnDamage::fall_back, &reports), 2);
   EXPECT_THAT(reports, ElementsAre(HasSubstr("checkpoint-00000003/model.safetensors is damaged")));

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "dump/dump_parts_internal.h"
+#include "dump/named_source_internal.h"
 #include "lsd/core/atomic_file.h"
 #include "lsd/core/error.h"
 #include "lsd/io/embedding_reader.h"
@@ -203,6 +204,32 @@ TEST_F(DumpLatentsTest, ReadsTaskTables) {
   ASSERT_EQ(reader.size(), 4);  // distinct sequences
   EXPECT_EQ(reader.id(0), "a.a");
   EXPECT_EQ(reader.id(3), "c.b");
+}
+
+TEST_F(DumpLatentsTest, RefusesFastaThatIsNotOneCleanProteinPerId) {
+  const auto refuse = [&](const std::string& text, std::initializer_list<std::string> words) {
+    std::ofstream(folder_ / "bad.fasta") << text;
+    auto chosen = config("means", "out");
+    chosen.input.fasta = (folder_ / "bad.fasta").string();
+    const auto run = [&] { run_on_ranks(1, [&](Runtime& runtime) { return dump_latents(chosen, runtime); }); };
+    expect_error<DataError>(run, words);
+  };
+  refuse(">a\nMKV\n>b\nLLL\nLL1L\n",
+         {"bad.fasta, record 2 ('b'), line 5: '1' in the sequence (a digit); mend the file"});
+  refuse(">a\nMKV\nM-V\n", {"record 1 ('a'), line 3: '-'", "alignment", "mend the file or leave the record out"});
+  refuse(">a\nM*V\n", {"line 2: '*'", "a stop inside"});
+  refuse(">a\nMKV\n>b\n>c\nM\n", {"record 2 ('b'), line 3: the record has no residue; mend the file"});
+  refuse(">a\nMKV\n>b\nLL\n>a\nMM\n", {"record 3 ('a'), line 5: the same id as in line 1", "mend the file"});
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "out"));
+}
+
+TEST_F(DumpLatentsTest, TellsWhatItReadInSpiteOfItsForm) {
+  std::ofstream(folder_ / "odd.fasta") << ">a\nmkvJ\n>b\nLL L*\n";
+  auto chosen = config("means", "out");
+  chosen.input.fasta = (folder_ / "odd.fasta").string();
+  const auto source = open_source(chosen.input);
+  EXPECT_EQ(source.oddities, "lower_case_residues 3, letters_turned_into_X 1, final_stops_dropped 1, blanks_dropped 1");
+  EXPECT_EQ(open_source(config("means", "out").input).oddities, "");
 }
 
 TEST_F(DumpLatentsTest, RefusesWhatDoesNotFit) {

@@ -355,6 +355,31 @@ TEST(Shard, ARefusalBeforeTheFirstShardLeavesTheFolderToTheMendedCommand) {
   EXPECT_EQ(run_shard_on_threads(config, 2), tasks::Outcome::done);
 }
 
+TEST(Shard, ASplitThatStaysEmptyIsToldOf) {
+  const TemporaryFolder folder;
+  write_file(folder / "a.fasta", ">a\nMKV\n>b\nMKVA\n");
+  auto config = small_config({folder / "a.fasta"}, folder / "out");
+  config.split.valid = 0.001;
+  config.split.test = 0;
+  ::testing::internal::CaptureStderr();
+  run_shard_on_threads(config, 2);
+  const auto told = ::testing::internal::GetCapturedStderr();
+  EXPECT_NE(told.find("none of the 2 records kept fell to the split 'valid', whose share is 0.001"), std::string::npos)
+      << told;
+  EXPECT_NE(told.find("--split.valid"), std::string::npos);
+  EXPECT_EQ(told.find("'test'"), std::string::npos) << "nobody asked for it";
+  EXPECT_EQ(told.find("none of", told.find("none of") + 1), std::string::npos) << "told once";
+}
+
+TEST(Shard, NothingLeftNamesTheOptionThatDroppedMost) {
+  const TemporaryFolder folder;
+  write_file(folder / "a.fasta", ">a\nMKV\n>b\nMKVA\n>c\n");
+  auto config = small_config({folder / "a.fasta"}, folder / "out");
+  config.length.min = 30;
+  expect_error<DataError>([&] { run_shard_on_threads(config, 1); },
+                          {"no record is left of 3 read: 2 were dropped_too_short; look at --length.min"});
+}
+
 TEST(Shard, MoreRanksThanRecordsIsFine) {
   const TemporaryFolder folder;
   write_file(folder / "a.fasta", ">a\nMKV\n");

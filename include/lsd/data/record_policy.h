@@ -26,6 +26,7 @@ struct RecordPolicy {
   std::int64_t min_length = 1;
   std::int64_t max_length = 0;  // 0: no limit
   double max_unknown = 1.0;     // largest share of X
+  bool name_options = true;     // whether a refusal may name the options of lsd_shard_uniref50
 };
 
 // Why a record is not used, in the order in which the reasons are looked at.
@@ -43,8 +44,9 @@ enum class Drop {
 };
 inline constexpr int kDrops = 10;
 std::string_view drop_name(Drop drop);
+std::string_view deciding_option(Drop drop);  // of lsd_shard_uniref50: "residues.gaps"
 
-// Judges one record. Throws DataError naming file, record, id, line and the option to change, where the policy says
+// Judges one record. Throws DataError naming file, record, id, line, byte and what to change, where the policy says
 // reject.
 Drop judge_record(const FastaRecord& record, const RecordPolicy& policy, const FastaReader& reader);
 

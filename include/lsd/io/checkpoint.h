@@ -107,7 +107,7 @@ Checkpoint open_checkpoint(const std::filesystem::path& path);
 std::optional<Checkpoint> open_latest_checkpoint(const std::filesystem::path& folder, OnDamage on_damage,
                                                  std::vector<std::string>* reports = nullptr);
 // A checkpoint folder itself, a folder of checkpoints, or a run's folder with `checkpoints/` (then its latest): for
-// --init-from and frozen encoders.
+// run.init_from and frozen encoders.
 Checkpoint open_checkpoint_at(const std::filesystem::path& path);
 
 // Throws UserError naming each key whose value differs (or stands on one side only) with both values.

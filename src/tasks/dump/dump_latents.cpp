@@ -88,6 +88,8 @@ class LatentDump {
       left += missing[part] ? bytes : 0;
       gaps += missing[part] ? 1 : 0;
     }
+    if (const auto& oddities = content_.source.oddities; !oddities.empty())
+      runtime_.log.info(fmt::format("{} was read with: {}", config_.input.fasta, oddities));
     runtime_.log.info(fmt::format(
         "{} of {} sequences, {} tokens, width {}: {} in {} part files, {} of them ({}) to make{}", config_.output.mode,
         content_.source.sequences->size(), human_count(static_cast<double>(tokens)), content_.identity.width,

@@ -3,8 +3,10 @@
 
 #include <fmt/format.h>
 
+#include <unordered_map>
+
 #include "lsd/core/error.h"
-#include "lsd/data/fasta_reader.h"
+#include "lsd/data/record_policy.h"
 #include "lsd/data/shard_set.h"
 #include "lsd/data/task_reader.h"
 
@@ -22,23 +24,43 @@ NamedSource from_shards(const DumpInputConfig& input) {
   return {.sequences = split, .id = [split](std::int64_t record) { return std::string(split->id(record)); }};
 }
 
+// "lower_case_residues 12, letters_turned_into_X 3", as docs/formats/shards.md names them.
+std::string oddities_text(const data::FastaTally& tally) {
+  std::string text;
+  const auto named = tally.named();
+  for (std::size_t i = 2 + 2 * data::kDrops; i < named.size(); ++i) {
+    if (named[i].second == 0) continue;
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", named[i].first, named[i].second);
+  }
+  return text;
+}
+
 NamedSource from_fasta(const std::string& path) {
+  // Every record of the file gets its rows: what cannot be used stops the dump, and nothing is left out.
+  const data::RecordPolicy policy{.empty = data::OnOdd::reject, .name_options = false};
   data::FastaReader reader(path);
   data::FastaRecord record;
+  data::FastaTally tally;
   std::vector<std::vector<std::uint8_t>> sequences;
   std::vector<std::string> ids;
+  std::unordered_map<std::string, std::int64_t> header_lines;
   while (reader.next(record)) {
-    const auto& odd = record.sequence.odd();
-    if (odd.inner_stops + odd.gaps + odd.other > 0) {
-      throw DataError(fmt::format("{}: stops, gaps or other bytes that are no residues; clean the file first",
-                                  reader.place(record)));
+    tally.add_record(record, data::judge_record(record, policy, reader));
+    const auto [first, is_new] = header_lines.emplace(record.id, record.line);
+    if (!is_new) {
+      throw DataError(
+          fmt::format("{}: the same id as in line {}; rows are found by their id, so ids must differ: mend "
+                      "the file",
+                      reader.place(record), first->second));
     }
     const auto tokens = record.sequence.tokens();
-    if (tokens.empty()) throw DataError(fmt::format("{}: the record has no residues", reader.place(record)));
     sequences.emplace_back(tokens.begin(), tokens.end());
     ids.emplace_back(record.id);
   }
-  return in_memory(std::move(sequences), std::move(ids));
+  tally.oddities = reader.counts();
+  auto source = in_memory(std::move(sequences), std::move(ids));
+  source.oddities = oddities_text(tally);
+  return source;
 }
 
 NamedSource from_task(const std::string& path) {

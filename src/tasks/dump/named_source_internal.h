@@ -14,6 +14,7 @@ namespace lsd::tasks {
 struct NamedSource {
   std::shared_ptr<const data::SequenceSource> sequences;
   std::function<std::string(std::int64_t)> id;
+  std::string oddities = {};  // of a FASTA file: what was read in spite of its form, with counts; empty when nothing
 };
 
 NamedSource open_source(const DumpInputConfig& input);

@@ -27,6 +27,9 @@ namespace {
 using namespace sharding;
 
 constexpr std::string_view kProgram = "lsd_shard_uniref50";
+// What goes without a split, in the order of data::kSplits.
+constexpr std::array<std::string_view, data::kSplits.size()> kMissOf = {
+    "nothing can be trained on it", "a training cannot validate", "nothing is held back for a final test"};
 
 bool reads_stream(const Job& job) {
   return std::any_of(job.files.begin(), job.files.end(), [](const auto& file) { return file.bytes == 0; });
@@ -179,6 +182,29 @@ void announce(const Job& job) {
   }
 }
 
+DataError nothing_left(const data::FastaTally& sum) {
+  const auto most = std::max_element(sum.by_fate.begin() + 1, sum.by_fate.end(),
+                                     [](const auto& a, const auto& b) { return a.records < b.records; });
+  const auto why = static_cast<data::Drop>(most - sum.by_fate.begin());
+  return DataError(fmt::format("no record is left of {} read: {} were {}; look at --{} and at the input\n{}",
+                               sum.read.records, most->records, data::drop_name(why), data::deciding_option(why),
+                               tally_table(sum)));
+}
+
+// A share that gives no record in a small set is easily overlooked, and the next stage would miss the split.
+void warn_of_empty_splits(const Job& job, const Order& order) {
+  const auto& split = job.config.split;
+  const std::array<double, data::kSplits.size()> shares = {1 - split.valid - split.test, split.valid, split.test};
+  const auto all = order.records[0] + order.records[1] + order.records[2];
+  for (std::size_t i = 0; i < shares.size(); ++i) {
+    if (!job.runtime.ranks.is_root() || order.records[i] > 0 || shares[i] < 1e-9) continue;
+    job.runtime.log.warn(
+        fmt::format("none of the {} records kept fell to the split '{}', whose share is {:.3g}: {}; the set goes on "
+                    "without it. Hand in more records, or change --split.valid, --split.test or --split.seed",
+                    all, data::kSplits[i], shares[i], kMissOf[i]));
+  }
+}
+
 Outcome stop_early(const Job& job, OutputFolder& folder) {
   job.runtime.ranks.barrier();
   folder.commit(RunState::stopped, "asked to stop; the same command makes the set anew");
@@ -247,12 +273,10 @@ Outcome shard(const ShardConfig& config, Runtime& runtime) {
   together(runtime.ranks, [] { fault_point("shard.duplicates_dropped"); });
   add_tallies(job, result);
   const auto sum = sum_of(result.tallies);
-  if (sum.kept().records == 0) {
-    throw DataError(fmt::format("no record is left of {} read: look at the length filter and the policies\n{}",
-                                sum.read.records, tally_table(sum)));
-  }
+  if (sum.kept().records == 0) throw nothing_left(sum);
   const auto order = order_records(job, result);
   check_room(job, result, order);
+  warn_of_empty_splits(job, order);
   const auto& attempt = folder.start_writing();
   auto splits = write_shards(job, attempt, order);
   if (!splits) return stop_early(job, folder);
