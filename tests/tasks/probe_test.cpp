@@ -100,6 +100,13 @@ TEST_F(ProbeTest, WritesOneFileForEachCombination) {
   EXPECT_EQ(json["test"]["metric"], "accuracy");
   EXPECT_GE(json["test"]["score"], json["test"]["interval"][0]);
   EXPECT_TRUE(json["test"].contains("auc") && json["test"].contains("mcc") && json["test"].contains("macro_f1"));
+  // Rows of class 0 and 1 by turns; the score is the share of predictions that fit.
+  EXPECT_EQ(json["rows"]["label"], "0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1");
+  const auto predicted = json["rows"]["prediction"].get<std::string>(),
+             labels = json["rows"]["label"].get<std::string>();
+  double right = 0.0;
+  for (std::size_t i = 0; i < labels.size(); i += 2) right += predicted.at(i) == labels[i] ? 1.0 : 0.0;
+  EXPECT_DOUBLE_EQ(json["test"]["score"].get<double>(), right / 20.0);
   const auto composition = nlohmann::json::parse(files.at("w.baseline.composition.t0.linear.seed1.json"));
   EXPECT_EQ(composition["test"]["score"], 1.0);
   const auto majority = nlohmann::json::parse(files.at("w.baseline.majority.t0.none.seed0.json"));
@@ -344,6 +351,9 @@ TEST(ProbeResults, AreReadBackAndDamageIsTold) {
   result.metric = "accuracy";
   result.test = {{"auc", std::nullopt}, {"accuracy", 0.5}};
   result.interval = {0.25, 0.75};
+  result.test_rows = 3;
+  result.predictions = {1.0, 0.1, -2.5e-300};
+  result.labels = {1.0, 0.0, 0.30000000000000004};
   result.fingerprint = result.compute_fingerprint();
   write_result(folder.path(), result);
   const auto file = folder / result.file_name();
@@ -352,6 +362,9 @@ TEST(ProbeResults, AreReadBackAndDamageIsTold) {
   EXPECT_EQ(read->compute_fingerprint(), result.fingerprint);
   EXPECT_EQ(read->test, result.test);
   EXPECT_EQ(read->interval.high, 0.75);
+  EXPECT_EQ(read->predictions, result.predictions);
+  EXPECT_EQ(read->labels, result.labels);
+  EXPECT_EQ(read->file, file);
 
   const std::string good = read_text_file(file);
   std::ofstream(file) << good.substr(0, good.size() / 2);
@@ -360,6 +373,10 @@ TEST(ProbeResults, AreReadBackAndDamageIsTold) {
   other.replace(other.find("\"version\": 1"), 12, "\"version\": 7");
   std::ofstream(file) << other;
   expect_error<DataError>([&] { read_result(file); }, {"version 7"});
+  std::string fewer = good;
+  fewer.replace(fewer.find("\"prediction\": \"1 "), 17, "\"prediction\": \"");
+  std::ofstream(file) << fewer;
+  expect_error<DataError>([&] { read_result(file); }, {"2 predictions and 3 labels for 3 test rows"});
   std::ofstream(file) << "{\"something\": 1}";
   EXPECT_FALSE(read_result(file).has_value());
 }

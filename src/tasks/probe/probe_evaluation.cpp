@@ -25,6 +25,7 @@ std::vector<double> probabilities(const std::vector<double>& logits, std::int64_
 void score_regression(const std::vector<double>& outputs, const std::vector<double>& labels, std::int64_t resamples,
                       ProbeResult& result) {
   result.metric = "spearman";
+  result.predictions = outputs;
   result.test_score = spearman(outputs, labels);
   result.test = {{"spearman", result.test_score}, {"mean_absolute_error", mean_absolute_error(outputs, labels)}};
   std::vector<double> chosen_outputs(labels.size()), chosen_labels(labels.size());
@@ -45,6 +46,7 @@ void score_classes(const std::vector<double>& outputs, std::int64_t classes, con
   const auto predicted = predicted_classes(outputs, classes);
   const auto chances = probabilities(outputs, classes);
   result.metric = "accuracy";
+  result.predictions.assign(predicted.begin(), predicted.end());
   result.test_score = accuracy(predicted, label);
   result.test = {{"accuracy", result.test_score},
                  {"mcc", matthews_correlation(predicted, label)},
@@ -64,6 +66,7 @@ void score_classes(const std::vector<double>& outputs, std::int64_t classes, con
 
 void score(const data::Task& task, const std::vector<double>& outputs, const std::vector<double>& labels,
            std::int64_t resamples, ProbeResult& result) {
+  result.labels = labels;
   if (task.kind == data::TaskKind::regression) {
     score_regression(outputs, labels, resamples, result);
   } else {

@@ -2,9 +2,11 @@
 #include "probe_result_internal.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cctype>
+#include <charconv>
 #include <nlohmann/json.hpp>
 
 #include "lsd/core/atomic_file.h"
@@ -21,6 +23,26 @@ std::string as_file_part(std::string text) {
   std::replace_if(
       text.begin(), text.end(), [](unsigned char c) { return std::isalnum(c) == 0 && c != '-' && c != '_'; }, '_');
   return text;
+}
+
+// One line of text: an array of thousands of numbers would take a line each.
+std::string joined(const std::vector<double>& values) {
+  return fmt::format("{}", fmt::join(values, " "));
+}
+
+std::vector<double> numbers_of(const std::string& text) {
+  std::vector<double> values;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const auto end = std::min(text.find(' ', begin), text.size());
+    double value = 0.0;
+    const auto [stop, error] = std::from_chars(text.data() + begin, text.data() + end, value);
+    if (error != std::errc{} || stop != text.data() + end)
+      throw DataError(fmt::format("`{}` is no number: it is damaged; delete it and probe again",
+                                  text.substr(begin, std::min<std::size_t>(end - begin, 40))));
+    values.push_back(value);
+    begin = end + 1;
+  }
+  return values;
 }
 
 Json test_json(const ProbeResult& result) {
@@ -58,7 +80,8 @@ Json to_json(const ProbeResult& result) {
             {"weights", result.weights}}},
           {"head", {{"kind", result.head}, {"seed", result.seed}, {"options", result.head_options}}},
           {"valid", {{"score", result.valid_score}, {"best_epoch", result.best_epoch}, {"epochs", result.epochs}}},
-          {"test", test_json(result)}};
+          {"test", test_json(result)},
+          {"rows", {{"prediction", joined(result.predictions)}, {"label", joined(result.labels)}}}};
 }
 
 void read_what_was_probed(const Json& json, ProbeResult& result) {
@@ -86,6 +109,19 @@ void read_what_was_probed(const Json& json, ProbeResult& result) {
   json.at("head").at("seed").get_to(result.seed);
   json.at("head").at("options").get_to(result.head_options);
   json.at("fingerprint").get_to(result.fingerprint);
+}
+
+void read_rows(const Json& json, ProbeResult& result) {
+  if (!json.contains("rows")) return;  // of an older program
+  result.predictions = numbers_of(json.at("rows").at("prediction").get<std::string>());
+  result.labels = numbers_of(json.at("rows").at("label").get<std::string>());
+  const auto rows = static_cast<std::size_t>(result.test_rows);
+  if ((result.predictions.size() != rows && !result.predictions.empty()) ||
+      result.predictions.size() != result.labels.size()) {
+    throw DataError(
+        fmt::format("it has {} predictions and {} labels for {} test rows: it is damaged; delete it and probe again",
+                    result.predictions.size(), result.labels.size(), rows));
+  }
 }
 
 void read_what_came_out(const Json& json, ProbeResult& result) {
@@ -136,6 +172,8 @@ std::optional<ProbeResult> read_result(const std::filesystem::path& file) {
       ProbeResult result;
       read_what_was_probed(json, result);
       read_what_came_out(json, result);
+      read_rows(json, result);
+      result.file = file;
       require_intact_seal(text);
       return result;
     } catch (const nlohmann::json::exception& error) {

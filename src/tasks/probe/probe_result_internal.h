@@ -36,6 +36,11 @@ struct ProbeResult {
   std::int64_t best_epoch = 0, epochs = 0;
   Interval interval;                                  // of test_score
   std::map<std::string, std::optional<double>> test;  // accuracy, auc, mcc, macro_f1 | spearman, mean_absolute_error
+  // Of each test row, in the table's order: what two results are compared by, row by row. Classes, or values of a
+  // regression. Both are empty in results of older programs.
+  std::vector<double> predictions, labels;
+
+  std::filesystem::path file;  // that it was read from; no part of the content
 
   std::string compute_fingerprint() const;
   std::string file_name() const;
