@@ -30,8 +30,12 @@ std::optional<double> macro_area_under_curve(std::span<const double> scores, std
 struct Interval {
   double low = 0.0, high = 0.0;
 };
-// 95 % percentile interval of `statistic` over `resamples` draws with replacement of the numbers 0 .. count - 1, drawn
-// with RandomStream::bootstrap (element = place in the resample, visit = resample).
+// The middle 95 % of values: numpy.percentile's default at 2.5 and 97.5.
+Interval middle_of(std::vector<double> values);
+// Numbers 0 .. count - 1 drawn with replacement, with RandomStream::bootstrap (element = place in the resample, visit =
+// resample).
+void draw_rows(std::int64_t resample, std::uint32_t seed, std::span<std::int64_t> rows);
+// 95 % percentile interval of `statistic` over `resamples` draws with replacement of the numbers 0 .. count - 1.
 Interval bootstrap_interval(std::int64_t count, std::int64_t resamples, std::uint32_t seed,
                             const std::function<double(std::span<const std::int64_t>)>& statistic);
 

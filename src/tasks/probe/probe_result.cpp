@@ -19,12 +19,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string as_file_part(std::string text) {
-  std::replace_if(
-      text.begin(), text.end(), [](unsigned char c) { return std::isalnum(c) == 0 && c != '-' && c != '_'; }, '_');
-  return text;
-}
-
 // One line of text: an array of thousands of numbers would take a line each.
 std::string joined(const std::vector<double>& values) {
   return fmt::format("{}", fmt::join(values, " "));
@@ -142,6 +136,12 @@ void read_what_came_out(const Json& json, ProbeResult& result) {
 }
 
 }  // namespace
+
+std::string as_file_part(std::string text) {
+  std::replace_if(
+      text.begin(), text.end(), [](unsigned char c) { return std::isalnum(c) == 0 && c != '-' && c != '_'; }, '_');
+  return text;
+}
 
 std::string ProbeResult::compute_fingerprint() const {
   auto text = fmt::format("{} {}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", kResultFormat, kResultVersion, task_fingerprint,

@@ -46,6 +46,9 @@ struct ProbeResult {
   std::string file_name() const;
 };
 
+// Letters, digits, - and _ as they are, all else as _.
+std::string as_file_part(std::string text);
+
 void write_result(const std::filesystem::path& folder, const ProbeResult& result);
 // nullopt when the file is not a result (another JSON file). Throws DataError when it is one of another version or
 // damaged.

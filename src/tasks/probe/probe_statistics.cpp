@@ -135,20 +135,8 @@ std::optional<double> macro_area_under_curve(std::span<const double> scores, std
   return sum / static_cast<double>(counted);
 }
 
-Interval bootstrap_interval(std::int64_t count, std::int64_t resamples, std::uint32_t seed,
-                            const std::function<double(std::span<const std::int64_t>)>& statistic) {
-  check(count > 0 && resamples > 0, "a bootstrap needs rows and resamples");
-  const RandomKey key = random_key(seed, RandomStream::bootstrap);
-  std::vector<std::int64_t> chosen(static_cast<std::size_t>(count));
-  std::vector<double> values;
-  values.reserve(static_cast<std::size_t>(resamples));
-  for (std::int64_t resample = 0; resample < resamples; ++resample) {
-    for (std::size_t i = 0; i < chosen.size(); ++i) {
-      const auto word = random_word(key, static_cast<std::uint32_t>(i), static_cast<std::uint64_t>(resample));
-      chosen[i] = bounded_from_word(word, static_cast<std::uint32_t>(count));
-    }
-    values.push_back(statistic(chosen));
-  }
+Interval middle_of(std::vector<double> values) {
+  check(!values.empty(), "an interval needs values");
   std::sort(values.begin(), values.end());
   // Linear interpolation between order statistics, numpy.percentile's default.
   const auto percentile = [&](double part) {
@@ -158,6 +146,27 @@ Interval bootstrap_interval(std::int64_t count, std::int64_t resamples, std::uin
     return values[below] + (place - static_cast<double>(below)) * (values[above] - values[below]);
   };
   return {percentile(0.025), percentile(0.975)};
+}
+
+void draw_rows(std::int64_t resample, std::uint32_t seed, std::span<std::int64_t> rows) {
+  const RandomKey key = random_key(seed, RandomStream::bootstrap);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const auto word = random_word(key, static_cast<std::uint32_t>(i), static_cast<std::uint64_t>(resample));
+    rows[i] = bounded_from_word(word, static_cast<std::uint32_t>(rows.size()));
+  }
+}
+
+Interval bootstrap_interval(std::int64_t count, std::int64_t resamples, std::uint32_t seed,
+                            const std::function<double(std::span<const std::int64_t>)>& statistic) {
+  check(count > 0 && resamples > 0, "a bootstrap needs rows and resamples");
+  std::vector<std::int64_t> chosen(static_cast<std::size_t>(count));
+  std::vector<double> values;
+  values.reserve(static_cast<std::size_t>(resamples));
+  for (std::int64_t resample = 0; resample < resamples; ++resample) {
+    draw_rows(resample, seed, chosen);
+    values.push_back(statistic(chosen));
+  }
+  return middle_of(std::move(values));
 }
 
 }  // namespace lsd::tasks

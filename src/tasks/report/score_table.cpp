@@ -5,26 +5,33 @@
 
 #include <algorithm>
 #include <cmath>
+#include <compare>
 #include <set>
-#include <tuple>
 
 #include "lsd/core/error.h"
+#include "result_labels_internal.h"
 
 namespace lsd::tasks {
 namespace {
 
-using Key = std::tuple<std::string, bool, std::string, std::string, double, std::string, std::int64_t, std::string>;
+// What decides a row. The order of its parts is that of the table.
+struct Key {
+  std::string task;
+  bool is_model;
+  std::string model_label, representation;
+  double time;
+  std::string input;
+  std::int64_t draws, noise_seed;
+  std::string head_label, weights;
 
-bool is_baseline(const ProbeResult& result) {
-  return result.model == "baseline";
+  friend auto operator<=>(const Key&, const Key&) = default;
+};
+
+std::string packing_of(const std::string& weights) {
+  return weights.substr(std::min(weights.find(' '), weights.size()));
 }
 
-Key key_of(const ProbeResult& result) {
-  return {result.task, !is_baseline(result), result.model, result.representation,
-          result.time, result.input,         result.draws, result.head};
-}
-
-ScoreRow row_of(const std::vector<const ProbeResult*>& results) {
+ScoreRow row_of(const Members& results) {
   const auto& first = *results.front();
   ScoreRow row{.task = first.task,
                .model = first.model,
@@ -32,13 +39,17 @@ ScoreRow row_of(const std::vector<const ProbeResult*>& results) {
                .input = first.input,
                .head = first.head,
                .metric = first.metric,
+               .head_options = options_of_head(first),
                .time = first.time,
                .draws = first.draws,
+               .noise_seed = first.noise_seed,
                .test_rows = first.test_rows,
                .seeds = static_cast<std::int64_t>(results.size()),
                .baseline = is_baseline(first)};
+  std::set<std::string> weights;
   const auto n = static_cast<double>(results.size());
   for (const auto* result : results) {
+    weights.insert(result->weights);
     row.mean += result->test_score / n;
     row.valid_mean += result->valid_score / n;
     row.interval.low += result->interval.low / n;
@@ -48,9 +59,63 @@ ScoreRow row_of(const std::vector<const ProbeResult*>& results) {
       sum = sum && value ? std::optional(*sum + *value / n) : std::nullopt;
     }
   }
+  row.models = static_cast<std::int64_t>(weights.size());
   for (const auto* result : results) row.deviation += (result->test_score - row.mean) * (result->test_score - row.mean);
   row.deviation = results.size() > 1 ? std::sqrt(row.deviation / (n - 1.0)) : 0.0;
   return row;
+}
+
+void require_one_table_for_each_task(const std::vector<ProbeResult>& results) {
+  std::map<std::string, const ProbeResult*> first_of;
+  for (const auto& result : results) {
+    const auto& first = *first_of.try_emplace(result.task, &result).first->second;
+    if (result.task_fingerprint == first.task_fingerprint) continue;
+    throw UserError(fmt::format(
+        "results of the task '{}' come from different task files, as {} and {} say: report them apart, or probe one of "
+        "them again with another --task.name",
+        result.task, first.file.string(), result.file.string()));
+  }
+}
+
+// The same seed twice is one head, whose interval was drawn with other resamples.
+void add_member(Members& members, const ProbeResult& result) {
+  const bool known = std::ranges::any_of(
+      members, [&](const auto* other) { return other->seed == result.seed && other->weights == result.weights; });
+  if (!known) members.push_back(&result);
+}
+
+struct Rows {
+  std::vector<ScoreRow> rows;
+  std::vector<Members> members;
+};
+
+Rows gather(const std::vector<ProbeResult>& results, bool pool_models) {
+  const auto models = label_models(results), heads = label_heads(results);
+  std::map<Key, Members> groups;
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    const auto& result = results[i];
+    add_member(groups[{result.task, !is_baseline(result), pool_models ? result.model : models[i], result.representation,
+                       result.time, result.input, result.draws, result.noise_seed, heads[i],
+                       pool_models ? packing_of(result.weights) : result.weights}],
+               result);
+  }
+  Rows rows;
+  for (const auto& [key, members] : groups) {
+    rows.rows.push_back(row_of(members));
+    rows.rows.back().model_label = key.model_label;
+    rows.rows.back().head_label = key.head_label;
+    rows.members.push_back(members);
+  }
+  return rows;
+}
+
+bool is_encoder_of(const ScoreRow& encoder, const ScoreRow& row) {
+  return !encoder.baseline && encoder.representation == "encoder" && encoder.model_label == row.model_label;
+}
+
+// Both rows' heads are trained alike.
+bool comparable(const ScoreRow& a, const ScoreRow& b) {
+  return a.task == b.task && a.head_label == b.head_label && a.metric == b.metric;
 }
 
 }  // namespace
@@ -75,24 +140,18 @@ std::vector<ProbeResult> collect_results(const std::vector<std::string>& folders
   return results;
 }
 
-std::vector<ScoreRow> score_rows(const std::vector<ProbeResult>& results) {
-  std::map<Key, std::vector<const ProbeResult*>> groups;
-  for (const auto& result : results) groups[key_of(result)].push_back(&result);
-  std::vector<ScoreRow> rows;
-  for (const auto& [key, group] : groups) {
-    for (const auto* result : group) {
-      if (result->task_fingerprint == group.front()->task_fingerprint) continue;
-      throw UserError(
-          fmt::format("results of the task '{}' come from different task files: report them apart", result->task));
-    }
-    rows.push_back(row_of(group));
-  }
-  for (auto& row : rows) {
-    for (const auto& other : rows) {
-      if (other.baseline && other.representation == "composition" && other.task == row.task && other.head == row.head &&
-          !row.baseline) {
-        row.over_composition = row.mean - other.mean;
-      }
+std::vector<ScoreRow> score_rows(const std::vector<ProbeResult>& results, const TableOptions& options) {
+  require_one_table_for_each_task(results);
+  auto [rows, members] = gather(results, options.pool_models);
+  Resampling resampling(options.resamples);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (rows[i].baseline) continue;
+    for (std::size_t j = 0; j < rows.size(); ++j) {
+      if (!comparable(rows[i], rows[j])) continue;
+      if (rows[j].baseline && rows[j].representation == "composition")
+        rows[i].over_composition = resampling.difference(members[i], members[j]);
+      if (rows[i].timed() && is_encoder_of(rows[j], rows[i]))
+        rows[i].over_encoder = resampling.difference(members[i], members[j]);
     }
   }
   return rows;
