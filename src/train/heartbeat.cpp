@@ -7,6 +7,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "heartbeat_internal.h"
@@ -44,16 +45,21 @@ Beat beat_of(const fs::path& folder, int rank) {
   if (!json.is_object()) return {.rank = rank, .text = fmt::format("rank {} (it has told nothing)", rank)};
   const auto step = json.value("step", std::int64_t{0}), time = json.value("time", std::int64_t{0});
   return {step, time, rank,
-          fmt::format("rank {} on {} (pid {}), last heard of in step {} ({}), {} s ago", rank, json.value("host", "?"),
-                      json.value("pid", std::int64_t{0}), step, json.value("phase", "?"), seconds_since_1970() - time)};
+          fmt::format("rank {} on {} (pid {}), last heard of {} s ago, then for {} s in step {} ({})", rank,
+                      json.value("host", "?"), json.value("pid", std::int64_t{0}), seconds_since_1970() - time,
+                      json.value("phase_seconds", std::int64_t{0}), step, json.value("phase", "?"))};
 }
 
 }  // namespace
 
-Heartbeat::Heartbeat(fs::path folder, int rank, std::chrono::milliseconds every)
-    : file_(file_of(folder, rank)), rank_(rank) {
-  write();
-  thread_ = std::thread([this, every] { run(every); });
+Heartbeat::Pace Heartbeat::pace_of(int ranks) {
+  const std::chrono::milliseconds least(std::max(1000, 10 * ranks));
+  return {.least = least, .most = std::max(least, std::chrono::milliseconds(5000))};
+}
+
+Heartbeat::Heartbeat(fs::path folder, int rank, Pace pace) : file_(file_of(folder, rank)), rank_(rank), pace_(pace) {
+  write(place_);
+  thread_ = std::thread([this] { run(); });
 }
 
 Heartbeat::~Heartbeat() {
@@ -65,18 +71,37 @@ Heartbeat::~Heartbeat() {
   thread_.join();
 }
 
-void Heartbeat::run(std::chrono::milliseconds every) {
-  std::unique_lock lock(mutex_);
-  while (!wake_.wait_for(lock, every, [this] { return stopping_; })) write();
+void Heartbeat::note(std::int64_t step, const char* phase) {
+  bool first = false;
+  {
+    const std::lock_guard lock(mutex_);
+    place_ = {.step = step, .phase = phase};
+    first = !std::exchange(changed_, true);
+  }
+  if (first) wake_.notify_all();
 }
 
-void Heartbeat::write() const {
-  const Json json = {{"rank", rank_},
-                     {"host", host_name()},
-                     {"pid", static_cast<std::int64_t>(::getpid())},
-                     {"step", step_.load(std::memory_order_relaxed)},
-                     {"phase", phase_.load(std::memory_order_relaxed)},
-                     {"time", seconds_since_1970()}};
+void Heartbeat::run() {
+  std::unique_lock lock(mutex_);
+  while (!wake_.wait_for(lock, pace_.least, [this] { return stopping_; })) {
+    wake_.wait_for(lock, pace_.most - pace_.least, [this] { return stopping_ || changed_; });
+    changed_ = false;
+    const Place place = place_;
+    lock.unlock();
+    write(place);
+    lock.lock();
+  }
+}
+
+void Heartbeat::write(const Place& place) const {
+  const Json json = {
+      {"rank", rank_},
+      {"host", host_name()},
+      {"pid", static_cast<std::int64_t>(::getpid())},
+      {"step", place.step},
+      {"phase", place.phase},
+      {"phase_seconds", std::chrono::duration_cast<std::chrono::seconds>(Clock::now() - place.since).count()},
+      {"time", seconds_since_1970()}};
   auto aside = file_;
   aside += ".new";
   std::ofstream(aside) << json.dump() << '\n';

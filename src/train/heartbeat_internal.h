@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What each rank is at, in a file of its own that a thread rewrites every few seconds: the training loop does no more
+// What each rank is at, in a file of its own that a thread rewrites when that changes: the training loop does no more
 // than note it in memory. When a rank falls silent, the others read there which one, on which node and in which step.
 //
-//   <run>/attempts/0003/rank-00001.json   rank, host, pid, step, phase, time
+//   <run>/attempts/0003/rank-00001.json   rank, host, pid, step, phase, seconds in it, time
 
-#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -18,27 +17,38 @@ namespace lsd::train {
 
 class Heartbeat {
  public:
-  Heartbeat(std::filesystem::path folder, int rank, std::chrono::milliseconds every = std::chrono::seconds(5));
+  struct Pace {
+    std::chrono::milliseconds least;  // between two writes
+    std::chrono::milliseconds most;   // without one, though nothing has changed
+  };
+  // A write a second at most, and at most 100 by all ranks together: they share a file system's metadata server.
+  static Pace pace_of(int ranks);
+
+  Heartbeat(std::filesystem::path folder, int rank, Pace pace);
   ~Heartbeat();
   Heartbeat(const Heartbeat&) = delete;
   Heartbeat& operator=(const Heartbeat&) = delete;
 
-  // `phase` is a literal: "step", "validation", "checkpoint".
-  void note(std::int64_t step, const char* phase) {
-    phase_.store(phase, std::memory_order_relaxed);
-    step_.store(step, std::memory_order_relaxed);
-  }
+  // `phase` is a literal: "step", "validation", "checkpoint". Never waits for the file system.
+  void note(std::int64_t step, const char* phase);
 
  private:
-  void run(std::chrono::milliseconds every);
-  void write() const;  // a file that cannot be written is no reason to stop
+  using Clock = std::chrono::steady_clock;
+  struct Place {
+    std::int64_t step = 0;
+    const char* phase = "start";
+    Clock::time_point since = Clock::now();
+  };
+  void run();
+  void write(const Place& place) const;  // a file that cannot be written is no reason to stop
 
   std::filesystem::path file_;
   int rank_;
-  std::atomic<std::int64_t> step_{0};
-  std::atomic<const char*> phase_{"start"};
-  std::mutex mutex_;
+  Pace pace_;
+  std::mutex mutex_;  // of all below
   std::condition_variable wake_;
+  Place place_;
+  bool changed_ = false;
   bool stopping_ = false;
   std::thread thread_;
 };

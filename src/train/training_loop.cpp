@@ -59,7 +59,7 @@ TrainingLoop::TrainingLoop(const TrainingJob& job, Trainer& trainer, RunFolder& 
       trainer_(trainer),
       folder_(folder),
       begin_anew_(std::move(begin_anew)),
-      heartbeat_(folder.attempt_folder(), job.world.ranks.rank()),
+      heartbeat_(folder.attempt_folder(), job.world.ranks.rank(), Heartbeat::pace_of(job.world.ranks.size())),
       saver_(folder.writer(), job.checkpoint.in_background, [watchdog = job.watchdog] { watchdog->progress(); }),
       last_log_(Clock::now()),
       last_checkpoint_(Clock::now()),
@@ -98,14 +98,16 @@ void TrainingLoop::start_loader() {
   loader_ = std::make_unique<data::BatchLoader>(job_.train, loader_options(job_, trainer_.state()));
 }
 
-// A rank that waited in vain says whom it waited for.
+// A rank that waited in vain says how far all ranks had come, which it knows by itself, and whom it waited for.
 bool TrainingLoop::run() {
   try {
     return run_steps();
   } catch (Error& error) {
     const auto& ranks = job_.world.ranks;
+    const auto step = trainer_.state().step;
     if (error.kind() == ErrorKind::peer)
-      error.add_context(who_is_missing(folder_.attempt_folder(), ranks.size(), ranks.rank()));
+      error.add_context((step > 0 ? fmt::format("all ranks took part in step {}; ", step) : "") +
+                        who_is_missing(folder_.attempt_folder(), ranks.size(), ranks.rank()));
     throw;
   }
 }

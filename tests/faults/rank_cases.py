@@ -2,6 +2,7 @@
 """Ranks that compute nonsense, fall silent or leave; two jobs on one folder; clocks that jump."""
 import copy
 import glob
+import platform
 import re
 import shutil
 import signal
@@ -47,8 +48,8 @@ def deadline_option(lab, program):
     return f"{found.group(0)}=5"
 
 
-def silent_rank(suite, stage, point):
-    """One rank stands still. The others end the job within the deadline and name what they waited for."""
+def silent_rank(suite, stage, point, words=()):
+    """One rank stands still. The others end the job within the deadline and name what they waited in, and these words."""
     lab = suite.lab
     out = lab.new_folder(stage.name)
     command = stage.command(out)
@@ -56,8 +57,9 @@ def silent_rank(suite, stage, point):
     job.wait_stopped()
     start = time.monotonic()
     code, text = job.wait(60), job.text()
-    require(code != 0 and "rank" in text and "deadline" in text,
-            f"{stage.name}, rank 1 silent at {point}: ended with {code}:\n{text[-2000:]}")
+    told = " ".join(text.split())
+    for part in ("rank 0 of 2 gave up in ", "within the deadline of 5 s", *words):
+        require(code != 0 and part in told, f"{stage.name}, rank 1 silent at {point}: ended with {code}, '{part}' is not in:\n{text[-2000:]}")
     suite.tell(f"{stage.name}, {point}: ended after {time.monotonic() - start:.1f} s")
     lab.run_well(stage.command(out), 2)
     stage.prove_equal(lab, out)
@@ -65,9 +67,12 @@ def silent_rank(suite, stage, point):
 
 @case
 def rank_stops_answering(suite):
-    silent_rank(suite, suite.train, "train.step_done#5")
+    by_name = f"longest silent: rank 1 on {platform.node()} (pid "
+    silent_rank(suite, suite.train, "train.step_done#5", ["all ranks took part in step 5", by_name])
+    silent_rank(suite, suite.diffusion, "train.step_done#7", ["all ranks took part in step 7", by_name])
     silent_rank(suite, suite.shard, "shard.begun#2")
     silent_rank(suite, suite.dump, "dump.part_begun#2")
+    silent_rank(suite, suite.probe, "probe.head_trained#2")
 
 
 WATCHDOG_SECONDS = 15  # more than any step here takes, however loaded the machine is

@@ -81,9 +81,9 @@ TEST(Watchdog, TheOthersNameTheRankThatFellSilent) {
         if (validating && !std::exchange(slept, true)) std::this_thread::sleep_for(std::chrono::seconds(8));
       };
   };
-  testing::expect_error<SystemError>(
-      [&] { run(setup, folder / "run", 2); },
-      {"rank 0 of 2 gave up in ", "deadline of 4 s", "longest silent: rank 1 on ", "pid"});
+  testing::expect_error<SystemError>([&] { run(setup, folder / "run", 2); },
+                                     {"rank 0 of 2 gave up in ", "deadline of 4 s", "all ranks took part in step ",
+                                      "longest silent: rank 1 on ", "pid"});
 }
 
 TEST(Watchdog, EachRankTellsWhatItIsAt) {
@@ -91,7 +91,8 @@ TEST(Watchdog, EachRankTellsWhatItIsAt) {
   EXPECT_TRUE(run({.steps = 4}, folder / "run", 2));
   for (const auto* name : {"rank-00000.json", "rank-00001.json"}) {
     const auto beat = nlohmann::json::parse(read_text_file(folder / "run/attempts/0001" / name));
-    for (const auto* key : {"rank", "host", "pid", "step", "phase", "time"}) EXPECT_TRUE(beat.contains(key)) << key;
+    for (const auto* key : {"rank", "host", "pid", "step", "phase", "phase_seconds", "time"})
+      EXPECT_TRUE(beat.contains(key)) << key;
   }
 }
 
