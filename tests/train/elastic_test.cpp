@@ -81,9 +81,9 @@ TEST(Watchdog, TheOthersNameTheRankThatFellSilent) {
         if (validating && !std::exchange(slept, true)) std::this_thread::sleep_for(std::chrono::seconds(8));
       };
   };
-  testing::expect_error<SystemError>([&] { run(setup, folder / "run", 2); },
-                                     {"rank 0 of 2 gave up in ", "deadline of 4 s", "all ranks took part in step ",
-                                      "longest silent: rank 1 on ", "pid"});
+  testing::expect_error<PeerLostError>([&] { run(setup, folder / "run", 2); },
+                                       {"rank 0 of 2 gave up in ", "deadline of 4 s", "all ranks took part in step ",
+                                        "longest silent: rank 1 on ", "pid"});
 }
 
 TEST(Watchdog, EachRankTellsWhatItIsAt) {
