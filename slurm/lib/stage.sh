@@ -117,7 +117,7 @@ attempt_stage() {
 }
 
 judge_end() { # stage launcher_code idle old_mark
-  local stage=$1 code=$2 idle=$3 folder
+  local stage=$1 code=$2 idle=$3 folder reason
   folder=$(stage_folder "$stage")
   [[ $stage != report || $code != 0 || ! -e $folder/report.json ]] || write_record "$stage" state=done "job=$job" || return 1
   case $(stage_state "$stage") in
@@ -127,7 +127,10 @@ judge_end() { # stage launcher_code idle old_mark
       return 0
       ;;
     failed) fail_stage "$stage" "$(stage_reason "$stage")" || return 1 ;;
-    stopped) say "$stage stopped at a safe point" ;;
+    stopped)
+      reason=$(stage_reason "$stage")
+      say "$stage stopped, to be gone on with: ${reason%%\\n*}"
+      ;;
     *)
       if [[ $code == 0 && -z $received ]]; then
         # srun ends with 0 when Slurm takes the job down after losing a node: then this script is told to end as well.

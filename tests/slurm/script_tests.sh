@@ -145,7 +145,7 @@ test_signals() {
     code=0
     wait "$pid" || code=$?
     check "$signal reaches the program as USR1: code" 75 "$code"
-    check_has "$signal: stopped" "stopped at a safe point" "$work/out"
+    check_has "$signal: stopped" "stopped, to be gone on with: by a signal" "$work/out"
   done
 }
 

@@ -18,8 +18,8 @@ test_nodes() {
   wait_held cut 2
   old=("${held[@]}")
   island=$(nodes_of "$cut")
-  lost=$(LSD_FAULT=$(hold_at 45) submit_training lost --exclude="$island")
-  wait_held lost 2
+  lost=$(submit_lost --exclude="$island")
+  wait_held lost 1
   victim=$(nodes_of "$lost" | tail -n 1)
   tests/slurm/cluster.sh cut "$island"
   tests/slurm/cluster.sh kill "$victim"
@@ -27,12 +27,19 @@ test_nodes() {
   after_power_cut "$lost" "$victim"
 }
 
+# Only the rank on the node to be lost stands still: the other one waits for it when its node goes, and gives up before
+# Slurm believes it.
+submit_lost() {
+  local training_options=("${training_options[@]}" --collective-timeout 10)
+  LSD_FAULT='train.step_done#45@1=stop' submit_training lost "$@"
+}
+
 # A power cut alone.
 lose_power() {
   local lost victim
   borrow_shards lost
-  lost=$(LSD_FAULT=$(hold_at 45) submit_training lost)
-  wait_held lost 2
+  lost=$(submit_lost)
+  wait_held lost 1
   victim=$(nodes_of "$lost" | tail -n 1)
   tests/slurm/cluster.sh kill "$victim"
   after_power_cut "$lost" "$victim"
@@ -61,10 +68,13 @@ after_cut() { # job node process_id...
 # Size, time and place of what a run has committed.
 files_of() { find "$LSD_RUNS/$1/" -type f ! -name '*.partial*' ! -path '*.partial/*' ! -path '*/attempts/*' -printf '%p %s %T@ %i\n' | sort; }
 
-# The job goes on on other nodes, from its newest checkpoint.
+# The rank that is left says that it lost the other one and leaves the run to be gone on with, whether Slurm knows of the
+# node yet or not; the job goes on on other nodes, from its newest checkpoint.
 after_power_cut() { # job node
   wait_until 300 restarted "$1" 1
   wait_end "$1"
+  check_has "a node lost: the rank that is left gives up" "error (rank 0 of 2): rank 0 of 2 gave up in" "$(log_of lost)"
+  check_has "a node lost: which leaves a run to be gone on with" "train_nm_s stopped, to be gone on with: rank 0 of 2 gave up in" "$(log_of lost)"
   check "a node lost: it ran again" COMPLETED "$(field "$1" JobState)"
   check "a node lost: not on the lost one" 0 "$(nodes_of "$1" | grep -cx "$2")"
   check_has "a node lost: from a checkpoint" "going on behind step" "$(log_of lost)"
