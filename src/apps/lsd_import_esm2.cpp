@@ -8,6 +8,7 @@ int main(int argc, char** argv) {
        .summary = "Makes a checkpoint of the MLM autoencoder from a downloaded Hugging Face checkpoint of ESM-2",
        .example = "lsd_import_esm2 --source.directory=tests/golden/esm2_checkpoints/current "
                   "--output.directory=runs/esm2_tiny",
-       .needs_backend = false},
+       .needs_backend = false,
+       .uses_ranks = false},
       argc, argv, lsd::tasks::import_esm2);
 }

@@ -62,6 +62,7 @@ int main(int argc, char** argv) {
       {.name = "lsd_make_synthetic_fasta",
        .summary = "write random proteins with UniRef-like headers and lengths, for benchmarks",
        .example = "lsd_make_synthetic_fasta --output=synthetic.fasta --megabytes=1000",
-       .needs_backend = false},
+       .needs_backend = false,
+       .uses_ranks = false},
       argc, argv, make_synthetic_fasta);
 }

@@ -6,7 +6,8 @@ int main(int argc, char** argv) {
   return lsd::apps::run_app<lsd::tasks::ReportConfig>(
       {.name = "lsd_report",
        .summary = "Tables and figures from probe results and training runs",
-       .example = "lsd_report --results=probes --runs=runs/nm,runs/diffusion_nm --directory=report",
-       .needs_backend = false},
+       .example = "lsd_report --results=runs/probes --runs=runs/nm,runs/diffusion_nm --directory=runs/report",
+       .needs_backend = false,
+       .uses_ranks = false},
       argc, argv, lsd::tasks::report);
 }

@@ -7,6 +7,6 @@ int main(int argc, char** argv) {
       {.name = "lsd_train_autoencoder",
        .summary = "train an autoencoder of protein sequences: LSD-NM, LSD-TN or the MLM baseline",
        .example = "mpirun -n 2 lsd_train_autoencoder --config configs/demo/nm.cfg --run.directory=runs/nm "
-                  "--data.shards=shards"},
+                  "--data.shards=runs/shards"},
       argc, argv, lsd::tasks::train_autoencoder);
 }

@@ -8,6 +8,6 @@ int main(int argc, char** argv) {
        .summary = "train a diffusion model on the frozen latents of an autoencoder",
        .example =
            "mpirun -n 2 lsd_train_diffusion --config configs/demo/diffusion_nm.cfg --run.directory=runs/diffusion_nm "
-           "--data.shards=shards --latents.autoencoder=runs/nm"},
+           "--data.shards=runs/shards --latents.autoencoder=runs/nm"},
       argc, argv, lsd::tasks::train_diffusion);
 }

@@ -167,7 +167,8 @@ std::optional<int> answer_options(const AppInfo& info, const std::vector<std::st
   if (!answer) together(ranks, [&] { apply_command_line(line, schema, read_on_root(ranks)); });
   if (!answer && line.print_config) answer = schema.text();
   if (answer && ranks.is_root()) print_to(stdout, *answer);
-  if (line.help || line.version) return kExitDone;
+  const bool defaults_only = line.print_config && line.config_files.empty() && line.values.empty();
+  if (line.help || line.version || defaults_only) return kExitDone;
   together(ranks, [&] { schema.validate(); });
   return answer ? std::optional(kExitDone) : std::nullopt;
 }

@@ -80,11 +80,13 @@ backends::BackendOptions backend_options(const CommandLine& line, dist::HostComm
 
 std::string help_text(const AppInfo& info, const ConfigSchema& schema) {
   return fmt::format(
-      "{0}\n  {1}\n\nUsage:\n  [mpirun -n RANKS] {0} [--config FILE]... [--section.key=value]...\n\nExample:\n  "
+      "{0}\n  {1}\n\nUsage:\n  {5}{0} [--config FILE]... [--section.key=value]...\n\nExample:\n  "
       "{2}\n{3}{4}"
-      "\nExit codes: {5} done, {6} stopped early (the same command goes on from there), {7} failed.\n",
+      "\nExit codes: {6} done, {7}{8} failed.\n",
       info.name, wrapped_text(info.summary, 2), info.example, command_line_help(info.needs_backend), schema.help(),
-      kExitDone, kExitStopped, kExitFailed);
+      info.uses_ranks ? "[mpirun -n RANKS] " : "", kExitDone,
+      info.uses_ranks ? fmt::format("{} stopped early (the same command goes on from there), ", kExitStopped) : "",
+      kExitFailed);
 }
 
 std::string version_text(const AppInfo& info) {

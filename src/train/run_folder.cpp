@@ -30,6 +30,12 @@ RunFolder::RunFolder(const TrainingJob& job)
       dir_ = std::make_unique<RunDir>(job.run.directory, job.program, job.identity.config_text, job.fingerprint,
                                       job.world.ranks.size());
       const bool done = dir_->state() == RunState::done;
+      if (done && !io::has_checkpoint(checkpoints_)) {
+        throw DataError(
+            fmt::format("{} says that this run is done, but {} holds no checkpoint: restore that folder, or remove the "
+                        "run's folder to train again",
+                        (dir_->path() / "DONE").string(), checkpoints_.string()));
+      }
       message = static_cast<char>(done ? Opening::done : Opening::ready);
       if (!done) {
         attempt_ = io::Attempt::begin(job.run.directory);

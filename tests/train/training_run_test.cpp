@@ -83,6 +83,16 @@ TEST(TrainingRun, AFinishedRunIsLeftAlone) {
   EXPECT_TRUE(final_files(folder / "run") == before);
 }
 
+TEST(TrainingRun, AFinishedRunThatLostItsCheckpointsIsNotTakenForDone) {
+  const TemporaryFolder folder;
+  const TinyJob setup{.steps = 4};
+  EXPECT_TRUE(run(setup, folder / "run"));
+  std::filesystem::remove_all(folder / "run/checkpoints");
+  expect_error<DataError>([&] { run(setup, folder / "run", 2); },
+                          {(folder / "run/DONE").string(), "holds no checkpoint", "restore that folder"});
+  EXPECT_TRUE(std::filesystem::exists(folder / "run/DONE"));
+}
+
 TEST(TrainingRun, AStopSignalEndsItAtACheckpoint) {
   const TemporaryFolder folder;
   StopSignal stop;

@@ -9,7 +9,8 @@
 //   }
 //
 // It starts MPI when a launcher started several ranks (one process alone takes the same path with one rank), reads the
-// options (rank 0 reads the files, all ranks get its bytes), answers --help, --version and --print-config, makes
+// options (rank 0 reads the files, all ranks get its bytes), answers --help, --version and --print-config (which alone
+// shows the defaults, and otherwise fails behind its output when the options given contradict each other), makes
 // backend and collectives, installs the stop signal, runs the task and turns what happens into an exit code:
 //   0 done, 75 stopped early and resumable, 1 failed (by an exception or as the task's outcome).
 // Wrong options end all ranks in an orderly way with one message. An error inside the task is told by the rank that
@@ -34,9 +35,10 @@ inline constexpr int kExitStopped = 75;  // EX_TEMPFAIL: the same command goes o
 struct AppInfo {
   std::string_view name;            // "lsd_train_autoencoder"
   std::string_view summary;         // one line
-  std::string_view example;         // a command that works in a checkout
+  std::string_view example;         // works in a checkout behind the examples of the stages before it
   bool needs_backend = true;        // false: no --backend and the like, Runtime::backend is nullptr
   std::string_view words_key = {};  // the list that words without "--" belong to; empty: there are none
+  bool uses_ranks = true;           // false: one process does it all, and is never stopped halfway
 };
 
 // `schema` points into the config that `task` reads.
