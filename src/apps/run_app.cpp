@@ -60,7 +60,7 @@ Compute make_compute(const AppInfo& info, const CommandLine& line, dist::HostCom
     const auto gpu = backends::cuda_device_of(*compute.backend);
     compute.collectives = dist::make_collectives(
         line.collectives, *compute.backend, ranks,
-        {.gpu = gpu.bus_id,
+        {.gpu = gpu.uuid,
          .deterministic = line.deterministic,
          .deadline = std::chrono::seconds(line.collective_timeout),
          .allocate_on_host = gpu.present() ? backends::allocate_page_locked : dist::HostAllocator()});

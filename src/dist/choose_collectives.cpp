@@ -26,14 +26,14 @@ bool all_ranks(HostCommunicator& ranks, bool here) {
 }  // namespace
 
 void require_own_gpus(HostCommunicator& ranks, const std::string& gpu) {
-  const std::string mine = gpu.empty() ? "" : fmt::format("GPU {} on {}", gpu, host_name());
+  const std::string mine = gpu.empty() ? "" : fmt::format("{} on {}", gpu, host_name());
   const auto all = ranks.all_gather(std::as_bytes(std::span(mine)));
   std::map<std::string, int> owner;
   for (int r = 0; r < static_cast<int>(all.size()); ++r) {
     const auto& bytes = all[static_cast<std::size_t>(r)];
     const std::string text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     if (text.empty()) continue;
-    const auto [found, is_first] = owner.try_emplace(text, r);
+    const auto [found, is_first] = owner.try_emplace(text.substr(0, text.find(' ')), r);  // hosts may share a name
     if (!is_first)
       throw UserError(
           fmt::format("ranks {} and {} are both bound to {}; start one rank per GPU (see --device, "

@@ -100,13 +100,15 @@ TEST(EmulatedWgmmaRange, HoldsForPeakedSoftmax) {
 }
 
 TEST(WgmmaChoice, FollowsTheNameAndTheGpu) {
-  EXPECT_EQ(attention::attention_kernel("", 90), AttentionKernel::wgmma);
-  EXPECT_EQ(attention::attention_kernel("", 80), AttentionKernel::mma);
-  EXPECT_EQ(attention::attention_kernel("", 100), AttentionKernel::mma);  // later chips have other instructions
-  EXPECT_EQ(attention::attention_kernel("mma", 90), AttentionKernel::mma);
-  EXPECT_EQ(attention::attention_kernel("wgmma_wide", 90), AttentionKernel::wgmma_wide);
-  expect_error<UserError>([] { attention::attention_kernel("wgmma", 80); }, {"9.0", "8.0", "LSD_CUDA_ATTENTION"});
-  expect_error<UserError>([] { attention::attention_kernel("fast", 90); }, {"fast", "wgmma_wide"});
+  EXPECT_EQ(attention::attention_kernel("", 90, true), AttentionKernel::wgmma);
+  EXPECT_EQ(attention::attention_kernel("", 80, true), AttentionKernel::mma);
+  EXPECT_EQ(attention::attention_kernel("", 100, true), AttentionKernel::mma);  // later chips have other instructions
+  EXPECT_EQ(attention::attention_kernel("mma", 90, true), AttentionKernel::mma);
+  EXPECT_EQ(attention::attention_kernel("wgmma_wide", 90, true), AttentionKernel::wgmma_wide);
+  expect_error<UserError>([] { attention::attention_kernel("wgmma", 80, true); }, {"9.0", "8.0", "LSD_CUDA_ATTENTION"});
+  EXPECT_EQ(attention::attention_kernel("", 90, false), AttentionKernel::mma);
+  expect_error<UserError>([] { attention::attention_kernel("wgmma", 90, false); }, {"sm_90a", "LSD_CUDA_ATTENTION"});
+  expect_error<UserError>([] { attention::attention_kernel("fast", 90, true); }, {"fast", "wgmma_wide"});
 }
 
 // The PTX manual's figures: in the K-major tile element (1, 8) stands in row 1 at place 1 ^ 1, in the MN-major one the

@@ -34,15 +34,15 @@ std::vector<std::string> errors_on_ranks(int size, const std::function<void(Host
 
 TEST(OwnGpus, TwoRanksOnOneGpuAreRefusedOnAllRanks) {
   const auto errors = errors_on_ranks(
-      3, [](HostCommunicator& ranks) { require_own_gpus(ranks, ranks.rank() == 0 ? "0000:1b:00.0" : "0000:43:00.0"); });
-  EXPECT_THAT(errors, Each(AllOf(HasSubstr("ranks 1 and 2 are both bound to GPU 0000:43:00.0"),
-                                 HasSubstr("--collectives staged"))));
+      3, [](HostCommunicator& ranks) { require_own_gpus(ranks, ranks.rank() == 0 ? "GPU-1b" : "GPU-43"); });
+  EXPECT_THAT(errors,
+              Each(AllOf(HasSubstr("ranks 1 and 2 are both bound to GPU-43 on "), HasSubstr("--collectives staged"))));
 }
 
 TEST(OwnGpus, OneEachOrNoneAtAllIsFine) {
   EXPECT_THAT(errors_on_ranks(3,
                               [](HostCommunicator& ranks) {
-                                require_own_gpus(ranks, "0000:1b:00." + std::to_string(ranks.rank()));
+                                require_own_gpus(ranks, "GPU-1b" + std::to_string(ranks.rank()));
                                 require_own_gpus(ranks, "");
                               }),
               Each(IsEmpty()));
@@ -52,7 +52,7 @@ TEST(ChooseCollectives, SharingAGpuIsForStagedOnesAlone) {
   const auto choose = [](const char* name) {
     return errors_on_ranks(2, [name](HostCommunicator& ranks) {
       FakeBackend backend(Device::cuda);
-      const auto collectives = make_collectives(name, backend, ranks, {.gpu = "0000:1b:00.0"});
+      const auto collectives = make_collectives(name, backend, ranks, {.gpu = "GPU-1b"});
       EXPECT_EQ(collectives->name(), "staged");
       check_tensor_collectives(*collectives, ranks.rank(), ranks.size(), backend);
     });

@@ -16,7 +16,7 @@ class OneGpu : public ::testing::Test {
     if (!backends::cuda_device_present(why_not)) GTEST_SKIP() << why_not;
     backend_ = backends::make_cuda_backend({.device = 0});
     ranks_ = make_mpi_communicator();
-    options_.gpu = backends::cuda_device_of(*backend_).bus_id;
+    options_.gpu = backends::cuda_device_of(*backend_).uuid;
     options_.allocate_on_host = backends::allocate_page_locked;
     options_.deadline = std::chrono::minutes(1);
   }

@@ -158,6 +158,9 @@ const char* cudaGetErrorString(cudaError_t) {
 const char* cudaGetErrorName(cudaError_t) {
   return "cudaErrorOfTest";
 }
+cudaError_t cudaGetLastError() {
+  return cudaSuccess;
+}
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
   *event = reinterpret_cast<cudaEvent_t>(new Queue);
   return cudaSuccess;
@@ -199,7 +202,7 @@ namespace backends {
 CudaDevice cuda_device_of(Backend& backend) {
   static thread_local Queue ops;  // nothing is ever queued there
   if (backend.device() != Device::cuda) return {};
-  return {.stream = &ops, .device = 0, .bus_id = "0000:1b:00.0"};
+  return {.stream = &ops, .device = 0, .uuid = "GPU-1b"};
 }
 }  // namespace backends
 

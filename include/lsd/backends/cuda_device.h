@@ -10,9 +10,9 @@
 namespace lsd::backends {
 
 struct CudaDevice {
-  void* stream = nullptr;   // cudaStream_t on which the backend's ops and copies run, in order
-  int device = -1;          // GPU number within this process
-  std::string bus_id = {};  // PCI bus id: which GPU of the machine that is
+  void* stream = nullptr;  // cudaStream_t on which the backend's ops and copies run, in order
+  int device = -1;         // GPU number within this process
+  std::string uuid = {};   // which GPU of all machines that is
   bool present() const { return device >= 0; }
 };
 

@@ -39,7 +39,7 @@ class TensorCollectives {
 using HostAllocator = std::function<DeviceMemory(std::size_t)>;
 
 struct CollectivesOptions {
-  std::string gpu;             // which GPU this rank computes on, of its machine (PCI bus id); empty: none
+  std::string gpu;             // which GPU this rank computes on, of all machines (its UUID); empty: none
   bool deterministic = false;  // the same bits on every run
   std::chrono::milliseconds deadline = kDefaultDeadline;  // of nccl; staged has its communicator's
   HostAllocator allocate_on_host = {};                    // what staged copies pass through; empty: plain memory

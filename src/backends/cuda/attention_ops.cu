@@ -49,12 +49,17 @@ std::string asked_kernel(const CudaContext& context) {
   return context.attention.empty() && variable != nullptr ? variable : context.attention;
 }
 
+// Without a device there is only a plan, of what a H100 would run.
+bool has_wgmma(const CudaContext& context) {
+  return context.compute_capability == 90 && (context.stream == nullptr || wgmma_compiled());
+}
+
 class CudaAttentionOps : public AttentionOps {
  public:
   explicit CudaAttentionOps(CudaContext& context)
       : AttentionOps(context.ops),
         context_(context),
-        kernel_(attention_kernel(asked_kernel(context), context.compute_capability)) {}
+        kernel_(attention_kernel(asked_kernel(context), context.compute_capability, has_wgmma(context))) {}
 
  private:
   std::size_t scratch_bytes(const AttentionForward& op) const override {

@@ -2,6 +2,7 @@
 // The attention kernels of warp-group products: their bodies are in attention_wgmma_*_internal.h.
 #include "attention_wgmma_kernels_internal.h"
 #include "attention_wgmma_thread.cuh"
+#include "cuda_check_internal.h"
 
 namespace lsd::backends::cuda {
 namespace {
@@ -42,6 +43,13 @@ WgmmaKernel wgmma_forward(std::int64_t head_width, AttentionKernel kernel) {
 WgmmaKernel wgmma_backward(Owner owner) {
   return owner == Owner::keys ? backward_kernel<WgmmaBackwardShape<Owner::keys>>()
                               : backward_kernel<WgmmaBackwardShape<Owner::queries>>();
+}
+
+bool wgmma_compiled() {
+  cudaFuncAttributes attributes{};
+  check_cuda(cudaFuncGetAttributes(&attributes, wgmma_backward_kernel<WgmmaBackwardShape<Owner::keys>>),
+             "ask for which chip attention's kernels were compiled");
+  return attributes.ptxVersion >= 90;
 }
 
 }  // namespace lsd::backends::cuda

@@ -14,5 +14,7 @@ struct WgmmaKernel {
 
 WgmmaKernel wgmma_forward(std::int64_t head_width, attention::AttentionKernel kernel);
 WgmmaKernel wgmma_backward(attention::Owner owner);
+// Whether the kernels that the driver loaded have bodies. Needs a device.
+bool wgmma_compiled();
 
 }  // namespace lsd::backends::cuda

@@ -14,13 +14,18 @@ namespace lsd::backends::cuda::attention {
 // can tell.
 enum class AttentionKernel { mma, wgmma, wgmma_wide };
 
-// By name; empty: the best for the GPU.
-inline AttentionKernel attention_kernel(const std::string& name, int compute_capability) {
-  const bool has_wgmma = compute_capability == 90;
+// By name; empty: the best for the GPU. `wgmma_compiled`: whether what the driver loaded is code for compute capability
+// 9.0 itself and not what it made of PTX for older ones.
+inline AttentionKernel attention_kernel(const std::string& name, int compute_capability, bool wgmma_compiled) {
+  const bool has_wgmma = compute_capability == 90 && wgmma_compiled;
   if (name.empty()) return has_wgmma ? AttentionKernel::wgmma : AttentionKernel::mma;
   if (name == "mma") return AttentionKernel::mma;
   if (name != "wgmma" && name != "wgmma_wide")
     throw UserError("attention kernel '" + name + "' (LSD_CUDA_ATTENTION): there are mma, wgmma and wgmma_wide");
+  if (compute_capability == 90 && !wgmma_compiled)
+    throw UserError("attention kernel '" + name +
+                    "' needs code built for sm_90a, but the driver runs what it compiled from older PTX (a build for "
+                    "other chips, or CUDA_FORCE_PTX_JIT); leave LSD_CUDA_ATTENTION unset");
   if (!has_wgmma)
     throw UserError("attention kernel '" + name + "' needs a GPU of compute capability 9.0, this one has " +
                     std::to_string(compute_capability / 10) + "." + std::to_string(compute_capability % 10) +

@@ -40,7 +40,8 @@ constexpr void load_swizzled(Thread& t, unsigned char* tile, HeadRows<const BFlo
 #pragma unroll
   for (int row = 0; row < Rows; row += kStep, source += kStep * stride) {
     if (Rows % kStep != 0 && row + first >= Rows) break;
-    t.copy_chunk(reinterpret_cast<BFloat16*>(to + row * kRowBytes), source, row < left);  // else nothing is read
+    const bool valid = row < left;  // else nothing is read, but checkers of memory want an address within it
+    t.copy_chunk(reinterpret_cast<BFloat16*>(to + row * kRowBytes), valid ? source : from.data, valid);
   }
 }
 

@@ -23,7 +23,7 @@ __global__ void __launch_bounds__(kTile* kTile)
     float pivot = tile[j][j];
     __syncthreads();  // every thread has read the pivot before its owner writes the root
     if (!(pivot > 0.0F)) {
-      if (x == 0 && y == 0) *fault = {FaultKind::not_positive_definite, static_cast<std::uint32_t>(k)};
+      if (x == 0 && y == 0) report(fault, FaultKind::not_positive_definite, static_cast<std::uint32_t>(k));
       pivot = 1.0F;
     }
     const float root = sqrtf(pivot);

@@ -82,7 +82,7 @@ __global__ void __launch_bounds__(kWarp) group_sum_kernel(GroupArguments a, cons
   for (auto first = a.blocks.begin(blockIdx.y); first < end; first += kWarp) {
     std::int32_t group_of_lane = first + lane < end ? a.row_group[first + lane] : -1;
     if (group_of_lane >= a.groups) {
-      *a.fault = {a.fault_kind, static_cast<std::uint32_t>(group_of_lane)};
+      report(a.fault, a.fault_kind, static_cast<std::uint32_t>(group_of_lane));
       group_of_lane = -1;
     }
     const float scale_of_lane = a.row_scale != nullptr && first + lane < end ? a.row_scale[first + lane] : 1.0F;

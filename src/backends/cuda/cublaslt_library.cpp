@@ -10,15 +10,18 @@
 namespace lsd::backends::cuda {
 namespace {
 
-// As the dynamic linker finds it, or where the toolkit of the build has it.
+// As the dynamic linker finds it, where the toolkit of the build has it, or where toolkits usually stand.
 void* open_library() {
   const std::string name = "libcublasLt.so." + std::to_string(CUBLAS_VER_MAJOR);
-  for (const auto& path : {name, std::string(LSD_CUDA_LIBRARIES) + "/" + name})
-    if (void* library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL)) return library;
-  const char* reason = ::dlerror();
-  throw SystemError("the CUDA backend needs " + name + ", which could not be loaded: " +
-                    (reason != nullptr ? reason : "no reason given") + "; install cuBLAS of CUDA " +
-                    std::to_string(CUBLAS_VER_MAJOR) + " or add its folder to LD_LIBRARY_PATH");
+  std::string reasons;
+  for (const std::string folder : {"", LSD_CUDA_LIBRARIES "/", "/usr/local/cuda/lib64/"}) {
+    if (void* library = ::dlopen((folder + name).c_str(), RTLD_NOW | RTLD_LOCAL)) return library;
+    const char* reason = ::dlerror();
+    reasons += (reasons.empty() ? "" : "; ") + std::string(reason != nullptr ? reason : "no reason given");
+  }
+  throw SystemError("the CUDA backend needs " + name + ", which could not be loaded (" + reasons +
+                    "); install cuBLAS of CUDA " + std::to_string(CUBLAS_VER_MAJOR) +
+                    " or add its folder to LD_LIBRARY_PATH");
 }
 
 template <class Function>

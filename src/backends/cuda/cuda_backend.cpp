@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <array>
 #include <cstring>
 #include <vector>
 
@@ -17,6 +16,19 @@ namespace {
 
 std::string mebibytes(std::size_t bytes) {
   return std::to_string((bytes + (1U << 20U) - 1) >> 20U) + " MiB";
+}
+
+// As nvidia-smi -L writes it.
+std::string text_of(const cudaUUID_t& uuid) {
+  constexpr const char* kDigits = "0123456789abcdef";
+  std::string out = "GPU-";
+  for (std::size_t i = 0; i < sizeof uuid.bytes; ++i) {
+    if (i == 4 || i == 6 || i == 8 || i == 10) out += '-';
+    const auto byte = static_cast<unsigned char>(uuid.bytes[i]);
+    out += kDigits[byte >> 4U];
+    out += kDigits[byte & 15U];
+  }
+  return out;
 }
 
 class CudaBackend : public WithFamilies<Backend> {
@@ -39,14 +51,14 @@ class CudaBackend : public WithFamilies<Backend> {
   void copy_to_staging(void* to, ConstTensorView from) override;
   std::size_t device_bytes_in_use() const override;
 
-  CudaDevice handle() const { return parts_ ? CudaDevice{cuda_.stream, cuda_.device, bus_id_} : CudaDevice{}; }
+  CudaDevice handle() const { return parts_ ? CudaDevice{cuda_.stream, cuda_.device, uuid_} : CudaDevice{}; }
 
  private:
   void open(const BackendOptions& options);
   void throw_fault();
 
   CudaContext cuda_;
-  std::string description_, bus_id_;
+  std::string description_, uuid_;
   std::unique_ptr<DeviceParts> parts_;
   std::unique_ptr<Products> products_;
 };
@@ -85,10 +97,7 @@ void CudaBackend::open(const BackendOptions& options) {
     throw SystemError(std::string("the GPU is a ") + properties.name + " of compute capability " +
                       std::to_string(properties.major) + "." + std::to_string(properties.minor) +
                       "; the kernels need 8.0 (Ampere) or higher");
-  std::array<char, 32> bus_id{};
-  check_cuda(cudaDeviceGetPCIBusId(bus_id.data(), static_cast<int>(bus_id.size()), options.device),
-             "ask for the GPU's PCI bus id");
-  bus_id_ = bus_id.data();
+  uuid_ = text_of(properties.uuid);
   cuda_.multiprocessors = properties.multiProcessorCount;
   cuda_.shared_bytes = properties.sharedMemPerBlockOptin;
   parts_ = std::make_unique<DeviceParts>();
@@ -128,7 +137,6 @@ void CudaBackend::copy_to_device(TensorView to, const void* from) {
   const auto bytes = static_cast<std::size_t>(to.bytes());
   if (planning() || bytes == 0) return;
   if (Staging::takes(bytes)) {
-    if (!parts_->staging.has_room(bytes)) synchronize();
     auto* staged = parts_->staging.take(bytes);
     std::memcpy(staged, from, bytes);
     from = staged;
@@ -141,7 +149,6 @@ void CudaBackend::copy_to_host(void* to, ConstTensorView from) {
   if (planning() || bytes == 0) return;
   void* target = to;
   if (Staging::takes(bytes)) {
-    if (!parts_->staging.has_room(bytes)) synchronize();
     auto* staged = parts_->staging.take(bytes);
     parts_->staging.deliver_later(to, staged, bytes);
     target = staged;
@@ -166,9 +173,10 @@ void CudaBackend::synchronize() {
 
 void CudaBackend::throw_fault() {
   auto* fault = reinterpret_cast<volatile DeviceFault*>(parts_->fault.data());
-  const DeviceFault seen{fault->kind, fault->detail};
+  const std::uint64_t word = fault->word;
+  const Fault seen{static_cast<FaultKind>(word & 0xFFFFFFFFU), static_cast<std::uint32_t>(word >> 32U)};
   if (seen.kind == FaultKind::none) return;
-  fault->kind = FaultKind::none;
+  fault->word = 0;
   if (seen.kind == FaultKind::not_positive_definite) throw SystemError(text_of(seen));
   throw InternalError(text_of(seen));
 }

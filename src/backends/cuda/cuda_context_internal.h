@@ -28,10 +28,13 @@ enum class FaultKind : std::uint32_t {
   sequence_too_long,      // detail: its length
 };
 
-// In host memory that the device writes; one 8-byte store, so that kind and detail belong together.
-struct alignas(8) DeviceFault {
+struct Fault {
   FaultKind kind = FaultKind::none;
   std::uint32_t detail = 0;
+};
+// In host memory that the device writes while the host may read: one word, so that kind and detail belong together.
+struct DeviceFault {
+  std::uint64_t word = 0;
 };
 
 class Products;

@@ -2,6 +2,7 @@
 #pragma once
 // What only a real device has: a stream, memory that both sides see, events.
 
+#include <array>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -10,7 +11,7 @@
 
 namespace lsd::backends::cuda {
 
-inline std::string text_of(DeviceFault fault) {
+inline std::string text_of(Fault fault) {
   const auto number = std::to_string(fault.detail);
   switch (fault.kind) {
     case FaultKind::none:
@@ -30,25 +31,30 @@ inline std::string text_of(DeviceFault fault) {
 }
 
 // Copies between pageable host memory and the device without making the host wait: small ones pass through page-locked
-// memory, which is free again after every synchronize(). Large ones are handed to the driver, which waits by itself.
+// memory, which is used in turns. Its parts are free again once the device has passed them, so the host waits only when
+// it is that far ahead. Large copies are handed to the driver, which waits by itself.
 class Staging {
  public:
-  static constexpr std::size_t kBytes = std::size_t{16} << 20U, kLargestCopy = kBytes / 4;
+  static constexpr std::size_t kParts = 4, kPartBytes = std::size_t{8} << 20U, kLargestCopy = kPartBytes / 2;
 
-  Staging() : memory_(PinnedMemory::allocate(kBytes)) {}
+  explicit Staging(cudaStream_t stream) : stream_(stream), memory_(PinnedMemory::allocate(kParts * kPartBytes)) {
+    for (auto& part : parts_) part.passed = Event::create(false);
+  }
 
   static bool takes(std::size_t bytes) { return bytes <= kLargestCopy; }
-  bool has_room(std::size_t bytes) const { return used_ + bytes <= kBytes; }
+  // For a copy that is given to the stream before the next call.
   std::byte* take(std::size_t bytes) {
-    auto* out = memory_.data() + used_;
-    used_ += scratch_size(bytes);
+    if (used_ + bytes > kPartBytes) next_part();
+    auto* out = memory_.data() + current_ * kPartBytes + used_;
+    used_ += (bytes + 255) / 256 * 256;
     return out;
   }
-  void deliver_later(void* to, const std::byte* from, std::size_t bytes) { pending_.push_back({to, from, bytes}); }
+  void deliver_later(void* to, const std::byte* from, std::size_t bytes) {
+    parts_[current_].pending.push_back({to, from, bytes});
+  }
   // After the stream has been waited for.
   void finish() {
-    for (const auto& copy : pending_) std::memcpy(copy.to, copy.from, copy.bytes);
-    pending_.clear();
+    for (std::size_t i = 1; i <= kParts; ++i) deliver(parts_[(current_ + i) % kParts]);  // oldest first
     used_ = 0;
   }
 
@@ -58,18 +64,38 @@ class Staging {
     const std::byte* from;
     std::size_t bytes;
   };
-  static std::size_t scratch_size(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
+  struct Part {
+    Event passed;  // recorded behind its last copy
+    bool in_use = false;
+    std::vector<Pending> pending;
+  };
 
+  void next_part() {
+    parts_[current_].passed.record(stream_);
+    parts_[current_].in_use = true;
+    current_ = (current_ + 1) % kParts;
+    used_ = 0;
+    auto& part = parts_[current_];
+    if (part.in_use) check_cuda(cudaEventSynchronize(part.passed.get()), "wait for copies");
+    deliver(part);
+  }
+  static void deliver(Part& part) {
+    for (const auto& copy : part.pending) std::memcpy(copy.to, copy.from, copy.bytes);
+    part.pending.clear();
+    part.in_use = false;
+  }
+
+  cudaStream_t stream_;
   PinnedMemory memory_;
-  std::size_t used_ = 0;
-  std::vector<Pending> pending_;
+  std::array<Part, kParts> parts_;
+  std::size_t current_ = 0, used_ = 0;
 };
 
 // What only a real device has; a backend that plans has none of it.
 struct DeviceParts {
   Stream stream = Stream::create();
   PinnedMemory fault = PinnedMemory::allocate(sizeof(DeviceFault));
-  Staging staging;
+  Staging staging{stream.get()};
   std::vector<Event> events;
 };
 

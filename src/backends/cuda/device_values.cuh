@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <initializer_list>
 
+#include "cuda_context_internal.h"
 #include "launch_plans_internal.h"
 #include "lsd/core/error.h"
 #include "lsd/tensor/view.h"
@@ -32,6 +33,12 @@ inline bool aligned16(std::initializer_list<const void*> pointers) {
   for (const void* pointer : pointers)
     if (reinterpret_cast<std::uintptr_t>(pointer) % 16 != 0) return false;
   return true;
+}
+
+// The last one told of is the one that is seen.
+__device__ inline void report(DeviceFault* fault, FaultKind kind, std::uint32_t detail) {
+  *reinterpret_cast<volatile std::uint64_t*>(&fault->word) =
+      std::uint64_t{detail} << 32U | static_cast<std::uint32_t>(kind);
 }
 
 // body(IntTag<8>{}) where rows of `width` elements can be read eight at a time, else body(IntTag<1>{}).

@@ -50,7 +50,7 @@ __global__ void embedding_kernel(EmbeddingArguments a, const T* table, Y* y) {
   std::int32_t token = a.tokens[row];
   float scale = a.row_scale != nullptr ? a.row_scale[row] : 1.0F;
   if (token < 0 || token >= a.vocab) {
-    if (threadIdx.x == 0) *a.fault = {FaultKind::token_outside_table, static_cast<std::uint32_t>(token)};
+    if (threadIdx.x == 0) report(a.fault, FaultKind::token_outside_table, static_cast<std::uint32_t>(token));
     token = 0;
     scale = 0.0F;
   }

@@ -46,7 +46,7 @@ struct Shape3 {
   std::int64_t m, n, k;
   bool a_transposed, b_transposed, adds;
   Epilogue epilogue;
-  std::uint32_t align_a, align_b, align_d;
+  std::uint32_t align_a, align_b, align_d, align_bias, align_aux;
   auto operator<=>(const Shape3&) const = default;
 };
 
@@ -62,7 +62,9 @@ Shape3 shape_of(const Product& p) {
           .epilogue = p.epilogue,
           .align_a = alignment_of(p.a.raw()),
           .align_b = alignment_of(p.b.raw()),
-          .align_d = alignment_of(p.d.raw())};
+          .align_d = alignment_of(p.d.raw()),
+          .align_bias = alignment_of(p.bias),
+          .align_aux = alignment_of(p.aux)};
 }
 
 class Layout {
@@ -159,10 +161,10 @@ struct Products::Cache {
     preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, shape.align_a);
     preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, shape.align_d);
     preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, shape.align_d);
-    if (context.deterministic)  // splits of k are added up in the workspace, in order, never in place
-      preference.set(
-          CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
-          static_cast<std::uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE | CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE));
+    // Splits of k are added up in the workspace, in order and in float32: in place they would be rounded to the
+    // result's type one by one, in any order.
+    preference.set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+                   static_cast<std::uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
     cublasLtMatmulHeuristicResult_t found{};
     int count = 0;
     const auto status = cublaslt().heuristic(handle, plan.description.get(), plan.first.get(), plan.second.get(),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sums between GPUs. Collectives run on a stream of their own, which waits for the ops given so far; wait() makes the
 // ops' stream wait for a collective. The host never waits here. NCCL adds in an order of its own, the same on all ranks
-// and, with one algorithm (deterministic), on every run.
+// and, with one algorithm and protocol (deterministic), on every run on the same GPUs.
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
 
@@ -27,6 +27,7 @@ namespace {
 
 void check_cuda(cudaError_t status, const char* what) {
   if (status == cudaSuccess) return;
+  (void)cudaGetLastError();  // told here: the next launch is not to be blamed
   throw SystemError(fmt::format("{}: {} ({})", what, cudaGetErrorString(status), cudaGetErrorName(status)));
 }
 
@@ -130,8 +131,11 @@ NcclCollectives::NcclCollectives(Backend& backend, std::unique_ptr<HostCommunica
       options_(options),
       nccl_(nccl_library()),
       ops_(static_cast<cudaStream_t>(device_.stream)) {
-  // One algorithm for every size, so that a sum's order depends on the ranks alone.
-  if (options_.deterministic) ::setenv("NCCL_ALGO", "Ring", 0);
+  // One algorithm and protocol for every size: then a sum's order depends on the ranks and how they are connected.
+  if (options_.deterministic) {
+    ::setenv("NCCL_ALGO", "Ring", 0);
+    ::setenv("NCCL_PROTO", "Simple", 0);
+  }
   all_or_none(*ranks_, [&] {
     check_cuda(cudaSetDevice(device_.device), "choose the GPU for collectives");
     check_cuda(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "make a stream for collectives");

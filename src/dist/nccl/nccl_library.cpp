@@ -10,13 +10,16 @@ namespace lsd::dist {
 namespace {
 
 constexpr const char* kFileName = "libnccl.so.2";
+// The first with every call and every field of ncclConfig_t that is used here; that structure carries its size and
+// version, so newer headers are understood.
+constexpr int kOldestVersion = NCCL_VERSION(2, 18, 1);
 
 template <class Function>
 void look_up(void* handle, const char* name, Function& function) {
   function = reinterpret_cast<Function>(::dlsym(handle, name));
   if (function == nullptr)
     throw SystemError(fmt::format("{} has no {}: it is too old; this build needs NCCL {} or newer", kFileName, name,
-                                  text_of_nccl_version(NCCL_VERSION_CODE)));
+                                  text_of_nccl_version(kOldestVersion)));
 }
 
 NcclLibrary load() {
@@ -28,11 +31,11 @@ NcclLibrary load() {
                     ::dlerror()));
   NcclLibrary library;
   look_up(handle, "ncclGetVersion", library.get_version);
-  if (library.get_version(&library.version) != ncclSuccess || library.version < NCCL_VERSION_CODE)
+  if (library.get_version(&library.version) != ncclSuccess || library.version < kOldestVersion)
     throw SystemError(
         fmt::format("{} is NCCL {}, but this build needs {} or newer; load the newer one, or use "
                     "--collectives staged",
-                    kFileName, text_of_nccl_version(library.version), text_of_nccl_version(NCCL_VERSION_CODE)));
+                    kFileName, text_of_nccl_version(library.version), text_of_nccl_version(kOldestVersion)));
   look_up(handle, "ncclGetUniqueId", library.get_unique_id);
   look_up(handle, "ncclCommInitRankConfig", library.comm_init_rank_config);
   look_up(handle, "ncclCommGetAsyncError", library.comm_get_async_error);

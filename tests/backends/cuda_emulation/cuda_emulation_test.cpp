@@ -98,6 +98,23 @@ TEST(CudaOnTheHost, ACopyIntoStagingIsThereBehindItsEvent) {
   EXPECT_EQ(backend->op_context().allocations, allocations);  // host memory is not the device's
 }
 
+// More than all of the page-locked memory that small copies pass through, both ways, before the device is waited for.
+TEST(CudaOnTheHost, CopiesBeyondThePageLockedMemoryArrive) {
+  const auto backend = backends::make_cuda_backend({});
+  constexpr std::int64_t kCopies = 60, kFloats = 300'000;
+  Operands operands(*backend, DType::float32, 1);
+  const auto on_device = operands.output("values", DType::float32, {kFloats});
+  std::vector<std::vector<float>> back(kCopies, std::vector<float>(kFloats));
+  for (std::int64_t i = 0; i < kCopies; ++i) {
+    const std::vector<float> values(kFloats, static_cast<float>(i));
+    backend->copy_to_device(on_device, values.data());
+    backend->copy_to_host(back[static_cast<std::size_t>(i)].data(), on_device);
+  }
+  backend->synchronize();
+  for (std::int64_t i = 0; i < kCopies; ++i)
+    EXPECT_EQ(back[static_cast<std::size_t>(i)], std::vector<float>(kFloats, static_cast<float>(i))) << i;
+}
+
 TEST(CudaOnTheHost, WaitingForAnEventTellsOfAFault) {
   const auto backend = backends::make_cuda_backend({});
   Operands operands(*backend, DType::float32, 1);
@@ -107,6 +124,24 @@ TEST(CudaOnTheHost, WaitingForAnEventTellsOfAFault) {
   backend->pointwise().run(op);
   backend->record_event(0);
   expect_error<InternalError>([&] { backend->wait_for_event(0); }, {"token 7", "embedding table"});
+}
+
+// A memory plan asks for scratch, so a run is refused before it begins.
+TEST(CudaOnTheHost, RefusesRowsThatNoBlockHolds) {
+  const auto backend = backends::make_cuda_backend({});
+  const auto norm_over = [&](std::int64_t width) {
+    Operands operands(*backend, DType::float32, 1);
+    backend->norm().run(NormForward{.x = operands.normal("x", DType::float32, {1, width}),
+                                    .gain = operands.normal("gain", DType::float32, {width}),
+                                    .bias = operands.normal("bias", DType::float32, {width}),
+                                    .y = operands.output("y", DType::float32, {1, width}),
+                                    .mean = operands.output("mean", DType::float32, {1}),
+                                    .inv_std = operands.output("inv_std", DType::float32, {1})});
+  };
+  EXPECT_NO_THROW(norm_over(5120));
+  EXPECT_NO_THROW(norm_over(639));
+  expect_error<UserError>([&] { norm_over(5128); }, {"5128", "5120", "640", "model.width", "--backend cpu"});
+  expect_error<UserError>([&] { norm_over(641); }, {"641"});
 }
 
 TEST(CudaOnTheHost, RefusesADeviceThatIsNotThere) {
