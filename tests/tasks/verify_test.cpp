@@ -192,6 +192,38 @@ TEST_F(VerifyTest, DamageIsNamedByBlockAndRecord) {
   EXPECT_THAT(problems[0].what, HasSubstr(fmt::format("records 0 to {} of the file", part.records - 1)));
 }
 
+TEST_F(VerifyTest, ADamagedProbeResultIsOneProblem) {
+  const auto file = *folder_ / "probe/t.nm.encoder.t0.linear.seed1.json";
+  const std::string good = read_text_file(file);
+  std::string edited = good;
+  edited.replace(edited.find("\"width\": "), 9, "\"width\": 1");
+  std::string unsealed = good;
+  unsealed.replace(unsealed.find("checksum"), 8, "chicksum");
+  for (const auto& bad : {edited, good.substr(0, good.size() / 2), unsealed, std::string("{}")}) {
+    write_bytes(file, bad);
+    const auto problems = problems_in(*folder_ / "probe");
+    write_bytes(file, good);
+    ASSERT_THAT(problems, SizeIs(1));
+    EXPECT_EQ(problems[0].file, file.string());
+    EXPECT_THAT(problems[0].what, ::testing::Not(HasSubstr(file.filename().string())));
+  }
+}
+
+TEST_F(VerifyTest, ProblemsDoNotRepeatTheNameOfTheirFile) {
+  EXPECT_EQ(verifying::without_name("a/x.h5: block 3 is damaged", "a/x.h5"), "block 3 is damaged");
+  EXPECT_EQ(verifying::without_name("a/x.h5 cannot be read", "a/x.h5"), "it cannot be read");
+  const auto what = verifying::problem_of([]() -> std::string {
+    throw lsd::with_context("while summing set 2", [] {
+      return lsd::with_context("while reading a/x.h5",
+                               []() -> DataError { throw DataError("it is cut short; restore it"); });
+    });
+  });
+  EXPECT_EQ(verifying::without_name(what, "a/x.h5"), "it is cut short; restore it;   while summing set 2");
+  EXPECT_EQ(verifying::without_name(what, "a/y.h5"), what);
+  EXPECT_EQ(verifying::counted(1, "problem"), "1 problem");
+  EXPECT_EQ(verifying::counted(0, "file"), "0 files");
+}
+
 TEST_F(VerifyTest, StatesOfAnArraysTasksAreNoDumpsOfTheirOwn) {
   write_dump("moments", 1, 2);
   write_dump("moments", 0, 2);

@@ -154,7 +154,7 @@ std::vector<std::pair<std::string, std::string>> time_figures(const std::vector<
     if (row.baseline && row.head == "none") continue;
     auto& plot = plots[{row.task, row.head_label}];
     plot.title = fmt::format("{} ({} head, {} test rows)", row.task, row.head_label, row.test_rows);
-    plot.x_label = "t";
+    plot.x_label = std::string("t");
     plot.y_label = row.metric;
     const bool level = row.baseline || row.representation == "encoder";
     const auto name = features_of(row);

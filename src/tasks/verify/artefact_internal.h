@@ -13,6 +13,11 @@
 
 namespace lsd::tasks::verifying {
 
+// A problem's text, less the file's name where it only repeats it: it is told beside the name.
+std::string without_name(std::string what, const std::string& file);
+// "1 file", "2 files"
+std::string counted(std::size_t count, std::string_view noun);
+
 struct Problem {
   std::string kind;  // of the artefact: shards, checkpoint, dump, probe
   std::string file;
@@ -36,7 +41,7 @@ struct Artefact {
   std::vector<std::string> notes = {};
 
   void add_problem(const std::filesystem::path& file, std::string what) {
-    problems.push_back({kind, file.string(), std::move(what)});
+    problems.push_back({kind, file.string(), without_name(std::move(what), file.string())});
   }
 };
 
@@ -61,6 +66,8 @@ Artefact plan_artefact(const Place& place);
 bool is_there(Artefact& artefact, const std::filesystem::path& file, std::int64_t bytes);
 // The problem that an Error in `body` makes, on one line; empty when there is none.
 std::string problem_of(const std::function<std::string()>& body);
+// What is wrong with the seal of a JSON file; empty when nothing is.
+std::string seal_problem(const std::filesystem::path& file);
 // Adds the problem when a JSON file has no seal: it cannot be verified (sealed_text.h).
 void require_seal(Artefact& artefact, const std::filesystem::path& file);
 

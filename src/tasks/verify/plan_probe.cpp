@@ -16,6 +16,7 @@ struct ResultCheck {
 
   std::string operator()(Reading& reading) const {
     reading.scan(file);
+    if (auto broken = seal_problem(file); !broken.empty()) return broken;
     const auto result = read_result(file);
     if (!result) return "it is no probe result, though its name is one's: it is damaged";
     if (result->compute_fingerprint() != result->fingerprint)
@@ -34,7 +35,6 @@ Artefact plan_probe(const fs::path& folder) {
   for (const auto& entry : fs::directory_iterator(folder)) {
     const auto name = entry.path().filename().string();
     if (!entry.is_regular_file() || !name.ends_with(".json") || name.find(".seed") == std::string::npos) continue;
-    require_seal(artefact, entry.path());
     artefact.files.push_back({entry.path(), static_cast<std::int64_t>(entry.file_size()), ResultCheck{entry.path()}});
   }
   // The last command's combinations; earlier ones may have left more.

@@ -42,7 +42,7 @@ class CheckRun {
     for (std::size_t i = 0; i < count; ++i) threads.emplace_back([this] { work(); });
     for (std::unique_lock lock(mutex_); working_ > 0;) {
       ended_.wait_for(lock, std::chrono::milliseconds(100));
-      progress.update(bytes_read_, problems_.empty() ? "" : fmt::format("{} problems", problems_.size()));
+      progress.update(bytes_read_, problems_.empty() ? "" : counted(problems_.size(), "problem"));
     }
     for (auto& thread : threads) thread.join();
     progress.update(bytes_read_);
@@ -61,7 +61,8 @@ class CheckRun {
       if (what.empty()) what = problem_of([]() -> std::string { return fault_point("verify.file_checked"), ""; });
       if (what.empty()) continue;
       const std::lock_guard lock(mutex_);
-      problems_.push_back({share_.kinds[next], check.file.string(), std::move(what)});
+      problems_.push_back(
+          {share_.kinds[next], check.file.string(), without_name(std::move(what), check.file.string())});
     }
     const std::lock_guard lock(mutex_);
     --working_;

@@ -113,12 +113,13 @@ void tell(const VerifyConfig& config, const std::vector<Artefact>& artefacts, co
     for (const auto& note : artefact.notes) log.info("note: " + note);
   }
   for (const auto& problem : summary.problems) log.error(fmt::format("{}: {}", problem.file, problem.what));
-  const auto what = fmt::format("{} artefacts, {} files, {}", artefacts.size(), summary.files,
+  const auto what = fmt::format("{}, {}, {}", counted(artefacts.size(), "artefact"),
+                                counted(static_cast<std::size_t>(summary.files), "file"),
                                 human_bytes(static_cast<double>(summary.bytes)));
   if (summary.problems.empty()) {
     log.info(fmt::format("{}: {}", what, summary.stopped ? "stopped before the end, nothing found so far" : "intact"));
   } else {
-    log.error(fmt::format("{}: {} problems", what, summary.problems.size()));
+    log.error(fmt::format("{}: {}", what, counted(summary.problems.size(), "problem")));
   }
   if (config.json.empty()) return;
   const auto json = report_json(config, artefacts, summary);
