@@ -34,15 +34,28 @@ std::string setting_or(const io::Settings& settings, const std::string& key, std
   return found == settings.end() ? fallback : found->second;
 }
 
+bool has_float16_rotary(const io::Settings& settings) {
+  return setting_or(settings, kRotaryFrequencies, "exact") == "float16";
+}
+
 }  // namespace
+
+std::string encoder_fingerprint(const io::Checkpoint& checkpoint) {
+  require_kind(checkpoint, "model.variant", "an autoencoder");
+  auto fingerprint = checksum_hex(checkpoint.model().checksum());
+  // The same weights give other embeddings.
+  if (has_float16_rotary(checkpoint.state.config))
+    fingerprint = checksum_hex(checksum64(fingerprint + kRotaryFrequencies));
+  return fingerprint;
+}
 
 FrozenEncoder::FrozenEncoder(Backend& backend, const std::filesystem::path& checkpoint, DType activation)
     : activation_(activation) {
   const auto opened = io::open_checkpoint_at(checkpoint);
-  require_kind(opened, "model.variant", "an autoencoder");
+  fingerprint_ = encoder_fingerprint(opened);
   const auto& settings = opened.state.config;
   auto config = config_from_settings<models::AutoencoderConfig>(settings, "model.");
-  config.float16_rotary = setting_or(settings, kRotaryFrequencies, "exact") == "float16";
+  config.float16_rotary = has_float16_rotary(settings);
   model_ = models::build_autoencoder(config);
   model_->parameters().allocate(backend, activation, false);
   const auto weights = read_trained_weights(opened, model_->parameters());
@@ -50,9 +63,6 @@ FrozenEncoder::FrozenEncoder(Backend& backend, const std::filesystem::path& chec
   token_dropout_ =
       model_->config().variant == "mlm" && setting_or(settings, "masking.token_dropout", "false") == "true";
   residual_ = dtype_from_name(setting_or(settings, "compute.residual", "float32"));
-  fingerprint_ = checksum_hex(opened.model().checksum());
-  // The same weights give other embeddings.
-  if (config.float16_rotary) fingerprint_ = checksum_hex(checksum64(fingerprint_ + kRotaryFrequencies));
 }
 
 std::size_t FrozenEncoder::bytes() const {

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "lsd/core/atomic_file.h"
@@ -50,6 +51,26 @@ class TrainTasks : public ::testing::Test {
     const auto path = folder_ / variant;
     EXPECT_EQ(run_task(train_autoencoder, small_autoencoder(variant, shards_, path)), Outcome::done);
     return path;
+  }
+  std::string dump(const std::filesystem::path& encoder, const std::string& split, const std::string& name,
+                   const std::function<void(DumpLatentsConfig&)>& change = {}) {
+    DumpLatentsConfig config;
+    config.features.autoencoder = encoder.string();
+    config.features.capacity = 160;
+    config.input.shards = shards_.string();
+    config.input.split = split;
+    config.output.directory = (folder_ / name).string();
+    config.output.element = "float32";
+    if (change) change(config);
+    EXPECT_EQ(run_task(dump_latents, config), Outcome::done);
+    return config.output.directory;
+  }
+  TrainDiffusionConfig on_stored(const std::string& train, const std::string& valid, const std::string& run) {
+    auto config = small_diffusion("", shards_, folder_ / run);
+    config.latents.source = "stored";
+    config.latents.dump = train;
+    config.latents.valid_dump = valid;
+    return config;
   }
   TemporaryFolder folder_;
   std::filesystem::path shards_ = testing::make_shards(folder_ / "data", 60, 30);
@@ -109,22 +130,9 @@ TEST_F(TrainTasks, DiffusionLossesDoNotDependOnTheRanks) {
 
 TEST_F(TrainTasks, StoredLatentsTrainLikeRecomputedOnes) {
   const auto encoder = autoencoder("nm");
-  for (const std::string split : {"train", "valid"}) {
-    DumpLatentsConfig dump;
-    dump.features.autoencoder = encoder.string();
-    dump.features.capacity = 160;
-    dump.input.shards = shards_.string();
-    dump.input.split = split;
-    dump.output.directory = (folder_ / ("dump_" + split)).string();
-    dump.output.element = "float32";
-    ASSERT_EQ(run_task(dump_latents, dump), Outcome::done);
-  }
+  const auto stored = on_stored(dump(encoder, "train", "dump_train"), dump(encoder, "valid", "dump_valid"), "stored");
   auto recomputed = small_diffusion(encoder, shards_, folder_ / "recomputed");
-  recomputed.latents.moments = (folder_ / "dump_train").string();
-  auto stored = small_diffusion("", shards_, folder_ / "stored");
-  stored.latents.source = "stored";
-  stored.latents.dump = (folder_ / "dump_train").string();
-  stored.latents.valid_dump = (folder_ / "dump_valid").string();
+  recomputed.latents.moments = stored.latents.dump;
   EXPECT_EQ(run_task(train_diffusion, recomputed), Outcome::done);
   EXPECT_EQ(run_task(train_diffusion, stored), Outcome::done);
   const auto a = metric_lines(recomputed.run.directory), b = metric_lines(stored.run.directory);
@@ -145,6 +153,57 @@ TEST_F(TrainTasks, DiffusionRefusesAnEncoderThatChanged) {
   EXPECT_EQ(run_task(train_autoencoder, other), Outcome::done);
   config.run.stop_after = 0;
   expect_error<UserError>([&] { run_task(train_diffusion, config); }, {"another autoencoder"});
+}
+
+TEST_F(TrainTasks, LatentsOfDifferentAutoencodersAreRefused) {
+  const auto nm = autoencoder("nm"), mlm = autoencoder("mlm");
+  const auto train = dump(nm, "train", "nm_train"), valid = dump(nm, "valid", "nm_valid"),
+             other = dump(mlm, "valid", "mlm_valid");
+  const auto fingerprint = [](const std::string& folder) {
+    return io::read_embedding_manifest(folder).identity.weights;
+  };
+  const auto expect_refused = [&](const TrainDiffusionConfig& config, const std::string& option,
+                                  const std::string& value, const std::string& first) {
+    expect_error<UserError>([&] { run_task(train_diffusion, config); },
+                            {option + " = " + value, first, fingerprint(train), fingerprint(other)});
+    EXPECT_FALSE(std::filesystem::exists(config.run.directory)) << "refused before anything is written";
+  };
+  expect_refused(on_stored(train, other, "run"), "latents.valid_dump", other, "latents.dump = " + train);
+  auto config = on_stored(train, valid, "run");
+  config.latents.moments = other;
+  expect_refused(config, "latents.moments", other, "latents.dump = " + train);
+  config = on_stored(train, valid, "run");
+  config.latents.autoencoder = mlm.string();
+  expect_refused(config, "latents.autoencoder", mlm.string(), "latents.dump = " + train);
+  auto recomputed = small_diffusion(nm, shards_, folder_ / "run");
+  recomputed.latents.moments = other;
+  expect_refused(recomputed, "latents.moments", other, "latents.autoencoder = " + nm.string());
+
+  config.latents.autoencoder = nm.string();
+  config.latents.moments = train;
+  EXPECT_EQ(run_task(train_diffusion, config), Outcome::done) << "all of one autoencoder";
+  config.run.directory = (folder_ / "again").string();
+  config.latents.moments = dump(nm, "valid", "denoised", [&](DumpLatentsConfig& change) {
+    change.features.diffusion = (folder_ / "run").string();
+    change.features.representation = "denoised";
+    change.features.time = 0.3;
+    change.output.mode = "moments";
+  });
+  expect_error<UserError>([&] { run_task(train_diffusion, config); },
+                          {"latents.moments = " + config.latents.moments, "representation denoised"});
+}
+
+TEST_F(TrainTasks, TheLogTellsWhereMomentsComeFrom) {
+  auto config = small_diffusion(autoencoder("nm"), shards_, folder_ / "run");
+  const auto log_of = [&](std::int64_t micro_batches) {
+    std::filesystem::remove_all(config.run.directory);
+    config.latents.moment_micro_batches = micro_batches;
+    ::testing::internal::CaptureStderr();
+    run_task(train_diffusion, config, 1, "reference", false);
+    return ::testing::internal::GetCapturedStderr();
+  };
+  EXPECT_NE(log_of(4).find("over the first 4 micro-batches of the training split"), std::string::npos);
+  EXPECT_NE(log_of(0).find("one pass over the training split"), std::string::npos);
 }
 
 TEST_F(TrainTasks, MissingInputsAreNamed) {

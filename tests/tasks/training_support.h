@@ -23,7 +23,7 @@ namespace lsd::testing {
 // Runs a task on one thread per rank; throws what the first rank that failed threw.
 template <class Config>
 tasks::Outcome run_task(tasks::Outcome (*task)(const Config&, tasks::Runtime&), const Config& config, int size = 1,
-                        const std::string& backend_name = "reference") {
+                        const std::string& backend_name = "reference", bool quiet = true) {
   auto communicators = dist::make_thread_communicators(size);
   std::vector<std::exception_ptr> failures(communicators.size());
   std::vector<tasks::Outcome> outcomes(communicators.size());
@@ -35,7 +35,7 @@ tasks::Outcome run_task(tasks::Outcome (*task)(const Config&, tasks::Runtime&), 
         const auto backend = backends::make_backend(backend_name, {.threads = 1});
         const auto collectives = size == 1 ? dist::make_single_collectives(*backend)
                                            : dist::make_staged_collectives(*backend, ranks.duplicate());
-        const Log log({.quiet = true, .root = ranks.is_root(), .rank = ranks.rank(), .ranks = size});
+        const Log log({.quiet = quiet, .root = ranks.is_root(), .rank = ranks.rank(), .ranks = size});
         StopSignal stop;
         tasks::Runtime runtime{
             .ranks = ranks, .stop = stop, .log = log, .backend = backend.get(), .collectives = collectives.get()};

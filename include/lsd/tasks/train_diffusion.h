@@ -29,12 +29,12 @@ struct LatentsConfig {
     field("dump", self.dump,
           {.help = "stored: folder of per-residue latents of the training split, specials included"});
     field("valid_dump", self.valid_dump, {.help = "stored: the same for the validation split; empty: no validation"});
-    field(
-        "moments", self.moments,
-        {.help =
-             "dump whose moments standardise the latents; empty: those of `dump`, or a pass over the training split"});
+    field("moments", self.moments,
+          {.help = "dump whose moments standardise the latents; empty: those of `dump`, or of moment_micro_batches"});
     field("moment_micro_batches", self.moment_micro_batches,
-          {.help = "micro-batches that the pass for the moments looks at; 0: the whole split", .min = 0, .max = 1e9});
+          {.help = "micro-batches of the training split, from its beginning, whose latents give the moments; 0: all",
+           .min = 0,
+           .max = 1e9});
   }
   void validate() const;  // throws UserError
 };

@@ -14,10 +14,18 @@
 #include "lsd/train/device_batch.h"
 #include "lsd/train/latent_moments.h"
 
+namespace lsd::io {
+struct Checkpoint;
+}
+
 namespace lsd::train {
 
 // Key of a checkpoint's config that imported models may have: "float16" where the encoder's are rounded, else absent.
 inline constexpr const char* kRotaryFrequencies = "encoder.rotary_frequencies";
+
+// What dumps and diffusion runs know an autoencoder by: the checksum of its checkpoint's weights. Throws UserError for
+// another model's checkpoint.
+std::string encoder_fingerprint(const io::Checkpoint& checkpoint);
 
 // The encoder of a run directory, a folder of checkpoints or one checkpoint.
 class FrozenEncoder {
@@ -29,7 +37,7 @@ class FrozenEncoder {
   bool token_dropout() const { return token_dropout_; }  // its embeddings are scaled even without masks
   DType activation() const { return activation_; }
   DType residual() const { return residual_; }
-  const std::string& fingerprint() const { return fingerprint_; }  // checksum of the weights' file
+  const std::string& fingerprint() const { return fingerprint_; }  // encoder_fingerprint
   std::size_t bytes() const;                                       // of the weights on the device
 
  private:

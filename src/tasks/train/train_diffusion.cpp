@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "frozen_latents_internal.h"
+#include "latent_origin_internal.h"
 #include "lsd/core/error.h"
 #include "lsd/models/noise_schedule.h"
 #include "training_setup_internal.h"
@@ -19,6 +20,7 @@ struct LatentSetup {
   std::unique_ptr<models::Autoencoder> planned;  // for memory plans ahead of any training: its shape alone
   models::Autoencoder* encoder = nullptr;        // one of the two; null with stored latents
   std::unique_ptr<StoredLatents> train, valid;
+  LatentOrigin origin;  // of all latents
   std::shared_ptr<StoredBatch> batch;
   train::LatentMoments moments;
   std::int64_t width = 0;
@@ -49,7 +51,7 @@ void open_encoder(const TrainDiffusionConfig& config, train::TrainingJob& job, L
     setup.encoder = &setup.frozen->model();
     job.frozen_in_place = true;
     job.content.token_dropout = setup.frozen->token_dropout();
-    job.identity.fingerprints["autoencoder"] = setup.frozen->fingerprint();
+    setup.origin = {"latents.autoencoder", config.latents.autoencoder, setup.frozen->fingerprint()};
   }
   setup.width = setup.encoder->latent_width();
   job.frozen_bytes = static_cast<std::size_t>(setup.encoder->parameters().elements() * size_of(type));
@@ -62,11 +64,30 @@ void open_latents(const TrainDiffusionConfig& config, train::TrainingJob& job, L
   job.extra_bytes_per_token = static_cast<std::size_t>(setup.width * bytes_per_value);
   if (config.run.memory_plan) return;
   setup.train = std::make_unique<StoredLatents>(config.latents.dump, *job.train);
-  job.identity.fingerprints["autoencoder"] = setup.train->manifest().identity.weights;
-  if (config.latents.valid_dump.empty())
+  setup.origin = origin_of_dump("latents.dump", config.latents.dump, setup.train->manifest().identity);
+  if (!config.latents.autoencoder.empty())
+    require_same_autoencoder(setup.origin, origin_of_autoencoder("latents.autoencoder", config.latents.autoencoder));
+  if (config.latents.valid_dump.empty()) {
     job.valid = nullptr;
-  else
-    setup.valid = std::make_unique<StoredLatents>(config.latents.valid_dump, *job.valid);
+    return;
+  }
+  setup.valid = std::make_unique<StoredLatents>(config.latents.valid_dump, *job.valid);
+  require_same_autoencoder(
+      setup.origin, origin_of_dump("latents.valid_dump", config.latents.valid_dump, setup.valid->manifest().identity));
+}
+
+train::LatentMoments moments_of_dump(const std::string& folder, const LatentOrigin& latents) {
+  const auto manifest = io::read_embedding_manifest(folder);
+  require_same_autoencoder(latents, origin_of_dump("latents.moments", folder, manifest.identity));
+  return train::moments_of(manifest);
+}
+
+std::string moment_text(std::int64_t micro_batches) {
+  if (micro_batches == 0) return "moments of the latents: one pass over the training split";
+  return fmt::format(
+      "moments of the latents: over the first {} micro-batches of the training split "
+      "(latents.moment_micro_batches; 0: all of it)",
+      micro_batches);
 }
 
 // Moments are part of the run: a resumed one takes those of its checkpoint.
@@ -76,11 +97,11 @@ void find_moments(const TrainDiffusionConfig& config, train::TrainingJob& job, L
   if (checkpoint) {
     setup.moments = train::read_latent_moments(*checkpoint, setup.width);
   } else if (!config.latents.moments.empty()) {
-    setup.moments = train::moments_of(io::read_embedding_manifest(config.latents.moments));
+    setup.moments = moments_of_dump(config.latents.moments, setup.origin);
   } else if (setup.train) {
     setup.moments = train::moments_of(setup.train->manifest());
   } else {
-    job.log.info("one pass over the training split for the moments of the latents");
+    job.log.info(moment_text(config.latents.moment_micro_batches));
     setup.moments = compute_moments(job, *setup.frozen, config.latents.moment_micro_batches);
   }
   if (setup.moments.width() != setup.width)
@@ -126,6 +147,7 @@ Outcome train_diffusion(const TrainDiffusionConfig& config, Runtime& runtime) {
                    std::vector<float>(static_cast<std::size_t>(setup.width), 1.0F)};
   if (!config.run.memory_plan) {
     train::check_job(job);
+    job.identity.fingerprints["autoencoder"] = setup.origin.fingerprint;
     find_moments(config, job, setup);
     job.identity.files[train::kMomentsFile] = train::named_moments(setup.moments);
   }
