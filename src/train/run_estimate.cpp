@@ -15,9 +15,13 @@ double RunEstimate::operations() const {
   return per_token * static_cast<double>(tokens_per_step) * static_cast<double>(steps_left);
 }
 
-double RunEstimate::disk_bytes() const {
+double RunEstimate::checkpoint_bytes() const {
   const auto blocks = ema ? 4.0 : 3.0;
-  return 4.0 * blocks * static_cast<double>(parameters) * static_cast<double>(checkpoints_kept + 1);
+  return 4.0 * blocks * static_cast<double>(parameters);
+}
+
+double RunEstimate::disk_bytes() const {
+  return checkpoint_bytes() * static_cast<double>(checkpoints_kept + 1);
 }
 
 std::string RunEstimate::text(double tflops) const {

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "lsd/core/atomic_file.h"
 #include "training_loop_internal.h"
 
 namespace lsd::train {
 namespace {
 
-// What rank 0 met when it opened the folder, told to all ranks so that all of them throw or none.
+// What rank 0 met when it opened the folder or asked for space, told to all ranks so that all of them throw or none.
 enum class Opening : char { ready = 'r', done = 'd', user_error = 'u', data_error = 'e', other_error = 'o' };
 
 [[noreturn]] void throw_as(Opening opening, const std::string& text) {
@@ -86,6 +89,39 @@ std::optional<io::Checkpoint> RunFolder::checkpoint_before(std::int64_t step) co
   found = job_.world.ranks.broadcast_text(found);
   if (found.empty()) return std::nullopt;
   return io::open_checkpoint(io::checkpoint_path(checkpoints_, std::stoll(found)));
+}
+
+// As many as stand beside each other before old ones are removed, and no more than this run makes.
+std::int64_t RunFolder::checkpoints_to_come() const {
+  const auto& options = job_.checkpoint;
+  const auto steps = io::checkpoint_steps(checkpoints_);
+  const auto kept_for_ever = [&](std::int64_t step) {
+    return options.milestone_steps > 0 && step % options.milestone_steps == 0;
+  };
+  const std::int64_t replaceable = std::ssize(steps) - std::count_if(steps.begin(), steps.end(), kept_for_ever);
+  const auto beside = options.keep_last + 1 - std::min(replaceable, options.keep_last);
+  if (options.every_minutes > 0.0) return beside;
+  const auto end = job_.run.stop_after > 0 ? std::min(job_.run.stop_after, job_.training.steps) : job_.training.steps;
+  const auto left = std::max<std::int64_t>(end - (steps.empty() ? 0 : steps.back()), 0);
+  const auto times = [&](std::int64_t every) { return every > 0 ? left / every : 0; };
+  return std::min(beside, times(options.every_steps) + times(options.milestone_steps) + 1);
+}
+
+void RunFolder::require_disk(double checkpoint_bytes) const {
+  std::string failure;
+  if (dir_) {
+    const auto count = checkpoints_to_come();
+    try {
+      require_free_space(
+          checkpoints_, static_cast<std::uint64_t>(checkpoint_bytes * static_cast<double>(count)),
+          fmt::format("{} checkpoint{} of {} to come (checkpoint.keep_last = {}, and one while it is written)", count,
+                      count == 1 ? "" : "s", human_bytes(checkpoint_bytes), job_.checkpoint.keep_last));
+    } catch (const Error& error) {
+      failure = static_cast<char>(opening_of(error.kind())) + std::string(error.what());
+    }
+  }
+  failure = job_.world.ranks.broadcast_text(failure);
+  if (!failure.empty()) throw_as(static_cast<Opening>(failure.front()), failure.substr(1));
 }
 
 void RunFolder::start_from(std::int64_t step) {

@@ -27,6 +27,9 @@ class RunFolder {
   std::optional<io::Checkpoint> latest_checkpoint() const;
   // Newest good one before `step`, the same on every rank; nullopt when there is none.
   std::optional<io::Checkpoint> checkpoint_before(std::int64_t step) const;
+  // Collective. Throws SystemError with the bytes needed and free when the disk cannot take the checkpoints that this
+  // run makes before the first of them is removed, so that it does not fail after hours. Those already there count.
+  void require_disk(double checkpoint_bytes) const;
   // The run goes on behind `step`: clears the state and metric lines that will be written again.
   void start_from(std::int64_t step);
   // The run has gone back to `step`: later checkpoints and metric lines are of a course that it has left.
@@ -39,6 +42,7 @@ class RunFolder {
 
  private:
   void commit(RunState state, const std::string& reason);
+  std::int64_t checkpoints_to_come() const;
 
   const TrainingJob& job_;
   std::filesystem::path checkpoints_;

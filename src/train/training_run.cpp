@@ -96,6 +96,13 @@ std::function<void(const data::HostBatch&, bool)> told_of(std::function<void(con
   };
 }
 
+void warn_of_empty_validation(const TrainingJob& job) {
+  if (job.validation.every_steps == 0 || !job.valid || job.valid->size() > 0 || !job.world.ranks.is_root()) return;
+  job.log.warn(
+      "the validation split holds no sequences: this run does not validate, not even at its end. Make the shards again "
+      "with a larger split.valid, or set validation.every_steps = 0");
+}
+
 }  // namespace
 
 nn::Recompute recompute_from_name(const std::string& name) {
@@ -168,6 +175,8 @@ bool run_training(TrainingJob job) {
   RunFolder folder(job);
   if (folder.already_done()) return true;
   require_memory(job, plan);
+  folder.require_disk(estimate_of(job, plan, 0).checkpoint_bytes());
+  warn_of_empty_validation(job);
   return folder.finish([&] {
     auto& backend = job.world.backend;
     backend.reserve_scratch(plan.scratch_bytes);

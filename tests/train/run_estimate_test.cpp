@@ -23,6 +23,7 @@ const RunEstimate kRun{.parameters = 100'000'000,
 // (6 x 1e8 + 2 x 5e7) x 1e6 x 1e3 = 7e17; 1e8 x 4 bytes x 4 blocks x 3 checkpoints = 4.8e9.
 TEST(RunEstimate, OperationsAndDiskByHand) {
   EXPECT_DOUBLE_EQ(kRun.operations(), 7e17);
+  EXPECT_DOUBLE_EQ(kRun.checkpoint_bytes(), 1.6e9);
   EXPECT_DOUBLE_EQ(kRun.disk_bytes(), 4.8e9);
 }
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <csignal>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -158,6 +159,50 @@ TEST(TrainingRun, KeepsTheLastCheckpointsOnly) {
   for (const auto& entry : std::filesystem::directory_iterator(folder / "run/checkpoints"))
     found += entry.is_directory();
   EXPECT_EQ(found, 2);
+}
+
+TEST(TrainingRun, ADiskTooSmallForItsCheckpointsIsRefusedOnEveryRank) {
+  const TemporaryFolder folder;
+  TinyJob setup;
+  std::atomic<int> batches = 0;
+  setup.prepare = [&](const data::HostBatch&, bool) { ++batches; };
+  setup.change = [](TrainingJob& job) {
+    job.checkpoint.keep_last = 1'000'000'000;
+    job.checkpoint.every_minutes = 60.0;
+  };
+  for (const int ranks : {1, 2})
+    for (const auto& end : testing::run_all(setup, folder / "run", ranks)) {
+      ASSERT_TRUE(end.failure);
+      expect_error<SystemError>([&] { std::rethrow_exception(end.failure); },
+                                {"not enough space", "1000000001 checkpoints", "keep_last = 1000000000", "needs",
+                                 "are free", (folder / "run").string()});
+    }
+  EXPECT_EQ(batches, 0) << "told before the work";
+  setup.prepare = {};
+  setup.change = [](TrainingJob& job) { job.checkpoint.keep_last = 1'000'000'000; };
+  EXPECT_TRUE(run(setup, folder / "run")) << "this run makes but four";
+}
+
+TEST(TrainingRun, AnEmptyValidationSplitIsTold) {
+  const TemporaryFolder folder;
+  const auto log_of = [&](const std::string& name, const std::function<void(TrainingJob&)>& change) {
+    TinyJob setup{.steps = 3};
+    setup.change = change;
+    ::testing::internal::CaptureStderr();
+    EXPECT_TRUE(run(setup, folder / name));
+    return ::testing::internal::GetCapturedStderr();
+  };
+  const auto empty = [](TrainingJob& job) { job.valid = data::make_memory_source({}); };
+  const auto text = log_of("empty", empty);
+  EXPECT_NE(text.find("the validation split holds no sequences"), std::string::npos) << text;
+  EXPECT_NE(text.find("split.valid"), std::string::npos) << text;
+  EXPECT_EQ(log_of("full", [](TrainingJob&) {}), "");
+  EXPECT_EQ(log_of("wanted",
+                   [&](TrainingJob& job) {
+                     empty(job);
+                     job.validation.every_steps = 0;
+                   }),
+            "");
 }
 
 TEST(TrainingRun, RefusesMoreRanksThanMicroBatches) {

@@ -21,8 +21,9 @@ struct RunEstimate {
   // Multiplications and additions: 6 per trained parameter and token (forward, and twice that backward), 2 per frozen
   // one; attention's own products, which grow with the lengths, are left out.
   double operations() const;
-  // Weights and two moments in float32, and the moving average; one checkpoint more than are kept, while it is written.
-  double disk_bytes() const;
+  // Weights and two moments in float32, and the moving average.
+  double checkpoint_bytes() const;
+  double disk_bytes() const;  // of one checkpoint more than are kept, while it is written
   // One line each; `tflops` is what one rank sustains in 10^12 operations/s, 0 when nobody knows.
   std::string text(double tflops) const;
 };

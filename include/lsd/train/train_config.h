@@ -61,11 +61,12 @@ struct ValidationConfig {
   std::vector<double> times = {0.0, 0.25, 0.5, 0.75};
 
   static void visit(auto& self, auto&& field) {
-    field("every_steps", self.every_steps,
-          {.help = "steps between validations; the end of the run always validates; 0: never",
-           .unit = "steps",
-           .min = 0,
-           .max = 1e12});
+    field(
+        "every_steps", self.every_steps,
+        {.help = "steps between validations; the end of the run validates too; 0, or no sequences in the split: never",
+         .unit = "steps",
+         .min = 0,
+         .max = 1e12});
     field(
         "micro_batches", self.micro_batches,
         {.help = "micro-batches of the validation split to look at (at most one pass over it)", .min = 1, .max = 1e6});
