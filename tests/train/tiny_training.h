@@ -144,7 +144,7 @@ inline TinyResult train_tiny_rank(const TinyRun& run, dist::HostCommunicator& ra
     result.validation = train::validate(trainer, {.source = tiny_source(30, 77),
                                                   .loader = tiny_loader(run, ranks.rank(), ranks.size()),
                                                   .micro_batches = run.validation_micro_batches,
-                                                  .fixed_times = {0.0, 0.5}});
+                                                  .fixed_times = {0.5}});
   result.state = trainer.state();
   result.buckets = trainer.gradient_sync().num_buckets();
   result.buckets_started_early = trainer.gradient_sync().buckets_started_early();

@@ -51,29 +51,30 @@ TEST(TrainRanks, AShardedOptimizerGivesTheSameBitsOverMpi) {
   }
 }
 
-// Fewer micro-batches than ranks, and more: some ranks have nothing to evaluate, or less than others.
+// With one micro-batch, some ranks have nothing to evaluate; with three, some have less than others.
 TEST(TrainRanks, ValidationDoesNotDependOnTheRanksNorWaitForThem) {
   const auto ranks = dist::make_mpi_communicator();
   const auto alone_communicator = dist::make_single_communicator();
-  for (const std::string variant : {"nm", "tn"})
-    for (const std::string moments : {"micro_batch", "global"})
-      for (const std::int64_t micro_batches : {1, 3, 5}) {
-        testing::TinyRun run;
-        run.variant = variant;
-        run.moments = moments;
-        run.steps = 0;
-        run.validation_micro_batches = micro_batches;
-        run.micro_batches = ranks->size();
-        const auto together = testing::train_tiny_rank(run, *ranks);
-        run.micro_batches = 1;
-        const auto alone = testing::train_tiny_rank(run, *alone_communicator);
-        ASSERT_EQ(together.validation.size(), alone.validation.size());
-        for (std::size_t i = 0; i < alone.validation.size(); ++i) {
-          const auto& [name, expected] = alone.validation[i];
-          EXPECT_NEAR(together.validation[i].second, expected, 1e-6 * std::abs(expected))
-              << variant << ", moments " << moments << ", " << micro_batches << " micro-batches: " << name;
-        }
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"nm", "global"}, {"tn", "global"}, {"nm", "micro_batch"}};
+  for (const auto& [variant, moments] : cases)
+    for (const std::int64_t micro_batches : {1, 3}) {
+      testing::TinyRun run;
+      run.variant = variant;
+      run.moments = moments;
+      run.steps = 0;
+      run.validation_micro_batches = micro_batches;
+      run.micro_batches = ranks->size();
+      const auto together = testing::train_tiny_rank(run, *ranks);
+      run.micro_batches = 1;
+      const auto alone = testing::train_tiny_rank(run, *alone_communicator);
+      ASSERT_EQ(together.validation.size(), alone.validation.size());
+      for (std::size_t i = 0; i < alone.validation.size(); ++i) {
+        const auto& [name, expected] = alone.validation[i];
+        EXPECT_NEAR(together.validation[i].second, expected, 1e-6 * std::abs(expected))
+            << variant << ", moments " << moments << ", " << micro_batches << " micro-batches: " << name;
       }
+    }
 }
 
 }  // namespace
