@@ -42,10 +42,10 @@ constexpr RunOption kRunOptions[] = {
      "longest wait for the other ranks, after which the job ends and names who is missing (default 1800; 1 to 604800)",
      false},
     {"watchdog-timeout", "SECONDS",
-     "longest time that a training or a dump may go without any progress, after which this process ends and names its "
-     "step and phase (default -1: collective-timeout and half of it again, at least 60 s more; 0: never; -1 to "
-     "1000000)",
-     true},
+     "longest time that a training, a dump, a probe or the writing of shards may go without any progress, after which "
+     "this process ends and names its step and phase (default -1: collective-timeout and half of it again, at least "
+     "60 s more; 0: never; -1 to 1000000)",
+     false},
     {"deterministic", nullptr, "the same bits on every run, at some cost of speed (GPU; the CPU always is)", true},
 };
 

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Truncated and bit-flipped files. Whatever reads them either fails and names the file, or gives what an undamaged file
 gives (a bit in padding, a file mended, an older checkpoint taken): never something else."""
+import re
 import shutil
+
+import h5py
 
 from cases import case
 from lab import Failed, require
@@ -65,9 +68,27 @@ def with_damage(suite, stage, artefact, files, turns):
     suite.tell(f"{len(turns)} damages, {refused} refused, the others without effect")
 
 
+def damage_is_placed(suite, table):
+    """A bit among the rows of a table: the error says in which file, which table and of which records."""
+    lab = suite.lab
+    copy = lab.new_folder("damaged")
+    shutil.copytree(suite.shard.reference, copy)
+    path = lab.random.choice(sorted(copy.glob("train-*.h5")))
+    with h5py.File(path) as file:
+        place, size = file[table].id.get_offset(), file[table].id.get_storage_size()
+    data = bytearray(path.read_bytes())
+    data[place + lab.random.randrange(size)] ^= 1 << lab.random.randrange(8)
+    path.write_bytes(data)
+    code, text = lab.run(suite.train_on(copy).command(lab.new_folder("train")), 2)
+    placed = re.search(rf"/{path.name}: block \d+ of the table '{table}' \(its bytes \d+ to \d+; .*records? \d+.*\) is damaged", text)
+    require(code == 1 and placed, f"{path.name}: a bit flipped in '{table}' of {size} bytes: ended with {code}:\n{text[-2000:]}")
+
+
 @case
 def damaged_shard(suite):
     with_damage(suite, suite.train_on, suite.shard.reference, ["train-*.h5", "valid-*.h5"], by_turns(suite, 5, 60))
+    damage_is_placed(suite, "tokens")
+    damage_is_placed(suite, "offsets")
 
 
 @case

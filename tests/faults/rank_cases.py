@@ -9,7 +9,7 @@ import signal
 import time
 
 from cases import case
-from lab import Failed, Skipped, checksum, require
+from lab import Skipped, checksum, require
 
 
 @case
@@ -49,48 +49,70 @@ def deadline_option(lab, program):
 
 
 def silent_rank(suite, stage, point, words=()):
-    """One rank stands still. The others end the job within the deadline and name what they waited in, and these words."""
+    """One rank stands still. The others end the job within the deadline and name what they waited in, and these words.
+    Gives the job, and what is still to be proved when it has ended."""
     lab = suite.lab
     out = lab.new_folder(stage.name)
     command = stage.command(out)
     job = lab.start([*command, deadline_option(lab, command[0])], 2, fault=f"{point}@1=stop")
     job.wait_stopped()
     start = time.monotonic()
-    code, text = job.wait(60), job.text()
-    told = " ".join(text.split())
-    for part in ("rank 0 of 2 gave up in ", "within the deadline of 5 s", *words):
-        require(code != 0 and part in told, f"{stage.name}, rank 1 silent at {point}: ended with {code}, '{part}' is not in:\n{text[-2000:]}")
-    suite.tell(f"{stage.name}, {point}: ended after {time.monotonic() - start:.1f} s")
-    lab.run_well(stage.command(out), 2)
-    stage.prove_equal(lab, out)
+
+    def prove():
+        code, text = job.wait(60), job.text()
+        told = " ".join(text.split())
+        for part in ("rank 0 of 2 gave up in ", "within the deadline of 5 s", *words):
+            require(code != 0 and part in told,
+                    f"{stage.name}, rank 1 silent at {point}: ended with {code}, '{part}' is not in:\n{text[-2000:]}")
+        require((out / "STOPPED").exists(), f"{stage.name}, rank 1 silent at {point}: its folder is not STOPPED")
+        suite.tell(f"{stage.name}, {point}: ended after {job.started + job.seconds - start:.1f} s")
+        lab.run_well(stage.command(out), 2)
+        stage.prove_equal(lab, out)
+
+    return job, prove
+
+
+def prove_all(waiting):
+    """Of jobs that wait side by side."""
+    try:
+        for _, prove in waiting:
+            prove()
+    finally:
+        for job, _ in waiting:
+            job.end()
 
 
 @case
 def rank_stops_answering(suite):
     by_name = f"longest silent: rank 1 on {platform.node()} (pid "
-    silent_rank(suite, suite.train, "train.step_done#5", ["all ranks took part in step 5", by_name])
-    silent_rank(suite, suite.diffusion, "train.step_done#7", ["all ranks took part in step 7", by_name])
-    silent_rank(suite, suite.shard, "shard.begun#2")
-    silent_rank(suite, suite.dump, "dump.part_begun#2")
-    silent_rank(suite, suite.probe, "probe.head_trained#2")
+    prove_all([silent_rank(suite, suite.train, "train.step_done#5", ["all ranks took part in step 5", by_name]),
+               silent_rank(suite, suite.diffusion, "train.step_done#7", ["all ranks took part in step 7", by_name]),
+               silent_rank(suite, suite.shard, "shard.begun#2"),
+               silent_rank(suite, suite.dump, "dump.part_begun#2"),
+               silent_rank(suite, suite.probe, "probe.head_trained#2")])
 
 
 WATCHDOG_SECONDS = 15  # more than any step here takes, however loaded the machine is
 
 
 def stuck_rank(suite, stage, fault, phase, ranks=1):
-    """A thread of one rank never comes back: the process ends itself and says what it was at."""
+    """A thread of one rank never comes back: the process ends itself and says what it was at. As silent_rank()."""
     lab = suite.lab
     out = lab.new_folder(stage.name)
-    code, text = lab.run([*stage.command(out), f"--watchdog-timeout={WATCHDOG_SECONDS}"], ranks, fault=f"{fault}=stall")
-    told = [line for line in text.splitlines() if "made no progress for" in line]
-    require(code != 0 and told, f"{stage.name}, stuck at {fault}: ended with {code}:\n{text[-2000:]}")
-    for part in (f"rank {'0 of 1' if ranks == 1 else ''}", " on ", "(pid ", "step ", phase):
-        require(part in told[0], f"{stage.name}, stuck at {fault}: '{part}' is not in: {told[0]}")
-    if ranks == 1:
-        require(code == 1, f"{stage.name}, stuck at {fault}: ended with {code}")
-    lab.run_well(stage.command(out), ranks)
-    stage.prove_equal(lab, out)
+    job = lab.start([*stage.command(out), f"--watchdog-timeout={WATCHDOG_SECONDS}"], ranks, fault=f"{fault}=stall")
+
+    def prove():
+        code, text = job.wait(), job.text()
+        told = [line for line in text.splitlines() if "made no progress for" in line]
+        require(code != 0 and told, f"{stage.name}, stuck at {fault}: ended with {code}:\n{text[-2000:]}")
+        for part in (f"rank {'0 of 1' if ranks == 1 else ''}", " on ", "(pid ", "step ", phase):
+            require(part in told[0], f"{stage.name}, stuck at {fault}: '{part}' is not in: {told[0]}")
+        if ranks == 1:
+            require(code == 1, f"{stage.name}, stuck at {fault}: ended with {code}")
+        lab.run_well(stage.command(out), ranks)
+        stage.prove_equal(lab, out)
+
+    return job, prove
 
 
 def alone(suite, stage):
@@ -104,11 +126,15 @@ def alone(suite, stage):
 @case
 def rank_is_stuck(suite):
     train = alone(suite, suite.train)
-    stuck_rank(suite, train, "train.step_done#5", "step 5 (end of the step)")
-    stuck_rank(suite, train, "checkpoint.begun#2", "(checkpoint)")  # its writer: the next checkpoint waits for it
-    stuck_rank(suite, suite.train, "train.step_done#5@1", "", ranks=2)
-    stuck_rank(suite, alone(suite, suite.diffusion), "train.validated#2", "step 16 (validation)")
-    stuck_rank(suite, suite.dump, "dump.part_begun#2", "(parts of the dump)")
+    diffusion = alone(suite, suite.diffusion)
+    prove_all([stuck_rank(suite, train, "train.step_done#5", "step 5 (end of the step)"),
+               stuck_rank(suite, train, "checkpoint.begun#2", "(checkpoint)"),  # its writer: the next checkpoint waits for it
+               stuck_rank(suite, suite.train, "train.step_done#5@1", "", ranks=2),
+               stuck_rank(suite, diffusion, "train.validated#2", "step 16 (validation)"),
+               stuck_rank(suite, suite.shard, "shard.rows_written#3", "step 3 (shards)"),
+               stuck_rank(suite, suite.dump, "dump.part_begun#2", "(parts of the dump)"),
+               stuck_rank(suite, suite.probe, "probe.features_ready", "(features of a probe)"),
+               stuck_rank(suite, suite.probe, "probe.result_written#2", "step 2 (heads of a probe)")])
 
 
 @case
@@ -188,27 +214,38 @@ def faketime_environment(folder):
                    "FAKETIME_DONT_RESET": "1", "LAB_PRELOAD": libraries[0]}
 
 
+def clock_jump(suite, stage, point, jump, killed):
+    """The clock jumps while the program stands still; then it goes on, or is killed and started again behind the jump."""
+    lab = suite.lab
+    folder = lab.new_folder("clock")
+    folder.mkdir()
+    clock, environment = faketime_environment(folder)
+    prefix = ["env", f"LD_PRELOAD={environment.pop('LAB_PRELOAD')}"]
+    out = lab.new_folder(stage.name)
+    job = lab.start(stage.command(out), 2, fault=f"{point}@0=stop", environment=environment, prefix=prefix)
+    stopped = job.wait_stopped()
+    clock.write_text(jump)
+    job.send(signal.SIGKILL if killed else signal.SIGCONT, stopped)
+    code, text = job.wait(), job.text()
+    if killed:
+        lab.kills += 1
+        code, more = lab.run(stage.command(out), 2, environment=environment, prefix=prefix)
+        text += more
+    require(code == 0, f"{stage.name}: the clock jumped by {jump}, and it ended with {code}:\n{text[-2000:]}")
+    stage.prove_equal(lab, out)
+    days = {line[:10] for line in text.splitlines() if line[:4].isdigit()}
+    require(len(days) > 1, f"the clock did not jump:\n{text[-2000:]}")
+    lab.forget(out)
+    shutil.rmtree(folder)
+
+
 @case
 def clock_jumps(suite):
-    """A day ahead and a day back, in the middle of every stage; by turns with a kill."""
-    lab = suite.lab
+    """A day ahead and a day back, in the middle of every stage and of a report; for the stages also one of both with a kill."""
     for stage, point in ((suite.shard, "shard.begun#2"), (suite.train, "checkpoint.begun#2"), (suite.dump, "dump.part_begun#2"),
-                         (suite.diffusion, "checkpoint.begun#2")):
+                         (suite.diffusion, "checkpoint.begun#2"), (suite.probe, "probe.head_trained"),
+                         (suite.report, "file.opened#2")):
         for jump in ("+1d", "-1d"):
-            folder = lab.new_folder("clock")
-            folder.mkdir()
-            clock, environment = faketime_environment(folder)
-            prefix = ["env", f"LD_PRELOAD={environment.pop('LAB_PRELOAD')}"]
-            out = lab.new_folder(stage.name)
-            job = lab.start(stage.command(out), 2, fault=f"{point}@0=stop", environment=environment, prefix=prefix)
-            stopped = job.wait_stopped()
-            clock.write_text(jump)
-            job.send(signal.SIGCONT, stopped)
-            code = job.wait()
-            require(code == 0, f"{stage.name}: the clock jumped by {jump}, and it ended with {code}:\n{job.text()[-2000:]}")
-            stage.prove_equal(lab, out)
-            day = [line for line in job.text().splitlines() if line[:4].isdigit()]
-            if day and day[0][:10] == day[-1][:10]:
-                raise Failed(f"the clock did not jump:\n{job.text()[-2000:]}")
-            lab.forget(out)
-            shutil.rmtree(folder)
+            clock_jump(suite, stage, point, jump, killed=False)
+        if stage in suite.stages:
+            clock_jump(suite, stage, point, suite.lab.random.choice(["+1d", "-1d"]), killed=True)

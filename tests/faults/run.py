@@ -22,7 +22,7 @@ import kill_cases  # noqa: F401
 import rank_cases  # noqa: F401
 from cases import CASES
 from lab import ROOT, Failed, Job, Lab, Skipped
-from stages import Dump, Probe, Shard, Train, make_inputs
+from stages import Dump, Import, Probe, Report, Shard, Train, make_inputs
 
 FULL_KILLS = 200
 
@@ -44,9 +44,11 @@ class Suite:
         self.diffusion = Train("diffusion", reference / "diffusion", self.shard.reference, self.train.reference)
         self.probe = Probe(reference / "probes", lab.folder / "task.csv", self.train.reference)
         self.stages = [self.shard, self.train, self.dump, self.diffusion, self.probe]
+        self.esm2 = Import("import", reference / "esm2")
+        self.report = Report(reference / "report", self.probe.reference, self.train.reference)
         self.stored = Train("stored_diffusion", reference / "stored_diffusion", self.shard.reference, self.train.reference,
                             self.dump.reference)
-        for stage in [*self.stages, self.stored]:
+        for stage in [*self.stages, self.stored, self.esm2, self.report]:
             start = time.monotonic()
             lab.run_well(stage.command(stage.reference), 2)
             self.seconds[stage.name] = time.monotonic() - start

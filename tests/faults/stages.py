@@ -169,6 +169,36 @@ class Dump(Stage):
         return [name for path in sorted(pathlib.Path(out).glob("*.h5")) for name in ids_of(path)]
 
 
+class Import(Stage):
+    """The small ESM-2 of the golden files."""
+
+    def command(self, out):
+        return ["lsd_import_esm2", f"--source.directory={ROOT / 'tests/golden/esm2_checkpoints/current'}", f"--output.directory={out}"]
+
+    def artefacts(self, out):
+        files = [pathlib.Path(out) / "model.cfg", *pathlib.Path(out).glob("checkpoints/*/*")]
+        return {str(path.relative_to(out)): checksum(path) for path in files}
+
+    def records(self, out):
+        return [path.name for path in pathlib.Path(out).glob("checkpoints/*")]
+
+
+class Report(Stage):
+    def __init__(self, reference, probe, train):
+        super().__init__("report", reference)
+        self.probe = probe
+        self.train = train
+
+    def command(self, out):
+        return ["lsd_report", f"--results={self.probe}", f"--runs={self.train}", f"--directory={out}"]
+
+    def artefacts(self, out):
+        return {path.name: checksum(path) for path in pathlib.Path(out).iterdir() if path.is_file()}
+
+    def records(self, out):
+        return [path.name for path in pathlib.Path(out).iterdir() if path.is_file()]
+
+
 class Probe(Stage):
     points = {**COMMON_POINTS, "probe.features_ready": 1, "probe.head_trained": 2, "probe.result_written": 2, "file.opened": 5,
               "file.written": 5, "file.synced": 6, "file.renamed": 6}

@@ -65,7 +65,9 @@ class Watchdog {
 // Progress is expected while this lives.
 class WatchScope {
  public:
-  WatchScope(Watchdog& watchdog, const char* phase) : watchdog_(watchdog) { watchdog_.note(0, phase); }
+  WatchScope(Watchdog& watchdog, const char* phase, std::int64_t step = 0) : watchdog_(watchdog) {
+    watchdog_.note(step, phase);
+  }
   ~WatchScope() { watchdog_.rest(); }
   WatchScope(const WatchScope&) = delete;
   WatchScope& operator=(const WatchScope&) = delete;

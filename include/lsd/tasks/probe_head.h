@@ -32,6 +32,7 @@ struct HeadOptions {
   double learning_rate = 1e-3;
   double weight_decay = 0.01;
   std::uint32_t seed = 1;
+  std::function<void()> on_epoch = {};  // behind each epoch
 };
 
 struct DenseLayer {

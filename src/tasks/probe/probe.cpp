@@ -93,7 +93,8 @@ class ProbeRun {
             .batch = head.batch,
             .learning_rate = head.learning_rate,
             .weight_decay = head.weight_decay,
-            .seed = static_cast<std::uint32_t>(seed)};
+            .seed = static_cast<std::uint32_t>(seed),
+            .on_epoch = [watchdog = runtime_.watchdog] { watchdog->progress(); }};
   }
 
   std::map<std::string, double> head_option_values(const std::string& kind) const {
@@ -134,10 +135,13 @@ class ProbeRun {
     if (estimate.work == 0.0) return;
     runtime_.log.info(fmt::format("{} t={:g}: {}", blank.representation, blank.time, estimate.sizes()));
     if (missing.empty()) return;
+    const WatchScope scope(*runtime_.watchdog, "features of a probe");
     features();
     TimeTeller time(runtime_.log, estimate);
     double done = 0.0;
+    std::int64_t number = 0;
     for (auto& result : missing) {
+      runtime_.watchdog->note(++number, "heads of a probe");
       evaluate_head(task_, features(), head_options(result.head, static_cast<double>(result.seed)),
                     config_.head.resamples, result);
       fault_point("probe.head_trained");

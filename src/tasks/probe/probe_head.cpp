@@ -235,6 +235,7 @@ ProbeHead train_head(data::TaskKind kind, std::int64_t classes, const LabelledRo
       best.best_valid_score = score;
     }
     best.epochs = epoch;
+    if (options.on_epoch) options.on_epoch();
     if (epoch - best.best_epoch >= options.patience) break;
   }
   return best;

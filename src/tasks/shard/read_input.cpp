@@ -40,6 +40,7 @@ class PartReader {
   // The number of records in the part.
   std::int64_t read(std::size_t index) {
     const auto& part = job_.parts[index];
+    const WatchScope scope(*job_.runtime.watchdog, "reading", static_cast<std::int64_t>(index) + 1);
     data::FastaReader reader(job_.config.input.files[part.file], part.range);
     auto& tally = result_.tallies[part.file];
     std::int64_t records = 0;
@@ -79,6 +80,7 @@ class PartReader {
 
   void look_around(const data::FastaReader& reader) {
     check_memory(job_, memory(), "the input read so far");
+    job_.runtime.watchdog->progress();
     const auto done = done_bytes_ + reader.bytes_read();
     progress_.update(static_cast<std::int64_t>(done));
     time_.update(static_cast<double>(done));

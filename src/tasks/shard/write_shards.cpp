@@ -92,7 +92,10 @@ class ShardRounds {
       if (stop != 0) return false;
       auto arrived = exchange(first);
       together(ranks, [&] {
-        if (first + ranks.rank() < order_.shards_in_all()) write(first + ranks.rank(), arrived);
+        const auto shard = first + ranks.rank();
+        if (shard >= order_.shards_in_all()) return;
+        const WatchScope scope(*job_.runtime.watchdog, "shards", shard + 1);
+        write(shard, arrived);
       });
       progress_.update(std::min(first + size, order_.shards_in_all()));
     }
