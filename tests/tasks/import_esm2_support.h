@@ -95,7 +95,8 @@ class Esm2ImportTest : public ::testing::Test {
   std::vector<float> embeddings(const std::filesystem::path& checkpoint, const json& golden,
                                 const std::string& backend = "cpu") const {
     std::ofstream fasta(folder_ / "in.fasta");
-    for (const auto& sequence : golden["sequences"]) fasta << ">p\n" << sequence.get<std::string>() << '\n';
+    for (int number = 0; const auto& sequence : golden["sequences"])
+      fasta << ">p" << number++ << '\n' << sequence.get<std::string>() << '\n';
     fasta.close();
     tasks::DumpLatentsConfig config;
     config.features.autoencoder = checkpoint.string();
