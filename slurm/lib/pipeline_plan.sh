@@ -68,9 +68,9 @@ check_stage_time() { # file stage
   local kind=${kind_of[$2]} time=${SBATCH_TIMELIMIT:-}
   [[ -z ${setting[$kind.time]:-} ]] || return 0
   if [[ -z $time ]]; then
-    check_time "$1" "$kind" "$(sed -n 's/^#SBATCH.* --time=\([^ ]*\).*/\1/p' "$(script_of "$2")")"
+    check_time "$1" "$kind" "$(sed -n 's/^#SBATCH.* --time=\([^ ]*\).*/\1/p' "$(script_of "$2")")" " (its script's)"
   elif seconds_of "$time" >/dev/null; then
-    check_time "$1" "$kind" "$time"
+    check_time "$1" "$kind" "$time" " (SBATCH_TIMELIMIT)"
   fi
 }
 

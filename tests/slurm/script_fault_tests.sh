@@ -243,8 +243,8 @@ test_probe_array_in_queue() {
 }
 
 test_refused_settings() {
-  refused "a signal ahead of the script's own time" "report.time = '00:30:00' is over before it begins" "$(grep -v '^report.time' tests/slurm/mini.cfg)" "report.signal_seconds = 7200"
-  SBATCH_TIMELIMIT=4 refused "SBATCH_TIMELIMIT below the signal" "train.time = '4' is over before it begins" "$(grep -v '^train.time' tests/slurm/mini.cfg)"
+  refused "a signal ahead of the script's own time" "report.time = '00:30:00' (its script's) is over before it begins" "$(grep -v '^report.time' tests/slurm/mini.cfg)" "report.signal_seconds = 7200"
+  SBATCH_TIMELIMIT=4 refused "SBATCH_TIMELIMIT below the signal" "train.time = '4' (SBATCH_TIMELIMIT) is over before it begins" "$(grep -v '^train.time' tests/slurm/mini.cfg)"
   refused "a time by another way" "train.sbatch: --time is not for here" "$(cat tests/slurm/mini.cfg)" "train.sbatch = --exclusive --time=4"
   refused "a variant twice" "'nm' is named twice" "variants = nm tn nm"
   refused "a variant without its config" "train_nm has no config file configs/nm.cfg: set train.config" "variants = nm"
