@@ -4,12 +4,14 @@
 // from them.
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <string>
 #include <string_view>
 
 #include "lsd/apps/run_app.h"
 #include "lsd/core/error.h"
+#include "lsd/core/system_problem.h"
 #include "lsd/data/synthetic_fasta.h"
 
 namespace {
@@ -39,7 +41,7 @@ tasks::Outcome make_synthetic_fasta(const SyntheticConfig& config, tasks::Runtim
   if (!runtime.ranks.is_root()) return tasks::Outcome::done;
   const data::SyntheticFasta proteins(static_cast<std::uint32_t>(config.seed), config.line);
   std::FILE* file = config.output == "-" ? stdout : std::fopen(config.output.c_str(), "wb");
-  if (file == nullptr) throw SystemError(fmt::format("cannot create {}", config.output));
+  if (file == nullptr) throw SystemError(fmt::format("cannot create {}: {}", config.output, system_problem(errno)));
   std::uint64_t written = 0;
   std::string text;
   for (std::uint64_t record = 0; static_cast<double>(written + text.size()) < config.megabytes * 1e6; ++record) {

@@ -19,6 +19,7 @@
 #include "lsd/core/error.h"
 #include "lsd/core/fault_point.h"
 #include "lsd/core/log.h"
+#include "lsd/core/system_problem.h"
 
 namespace fs = std::filesystem;
 
@@ -28,17 +29,9 @@ namespace {
 constexpr std::uint64_t kReserveBytes = std::uint64_t{64} << 20U;
 constexpr std::string_view kPartialSuffix = ".partial";
 
-std::string_view advice_for(int code) {
-  if (code == EACCES || code == EPERM || code == EROFS) return "; choose a place where you may write";
-  if (code == ENOENT || code == ENOTDIR) return "; check the path: its folder must be there";
-  if (code == ENOSPC || code == EDQUOT) return "; free some space or write elsewhere";
-  return "";
-}
-
 [[noreturn]] void fail(std::string_view what, const fs::path& path) {
   const int code = errno;
-  throw SystemError("cannot " + std::string(what) + " " + path.string() + ": " + std::strerror(code) +
-                    std::string(advice_for(code)));
+  throw SystemError("cannot " + std::string(what) + " " + path.string() + ": " + system_problem(code));
 }
 
 class FileDescriptor {
@@ -226,7 +219,7 @@ void write_file_atomically(const fs::path& path, std::string_view text) {
 std::string read_text_file(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file || fs::is_directory(path))
-    throw DataError("cannot read " + path.string() + ": no such file, or not readable");
+    throw DataError("cannot read " + path.string() + ": no such file, or not readable; check the path and its rights");
   std::ostringstream text;
   text << file.rdbuf();
   if (file.bad()) throw SystemError("cannot read " + path.string() + " to its end");

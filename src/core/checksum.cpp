@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "lsd/core/error.h"
+#include "lsd/core/system_problem.h"
 
 namespace lsd {
 
@@ -29,7 +30,7 @@ std::string checksum_hex(std::uint64_t checksum) {
 
 std::uint64_t checksum_of_file(const std::filesystem::path& path) {
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), &std::fclose);
-  if (!file) throw DataError("cannot open " + path.string() + ": " + std::strerror(errno));
+  if (!file) throw DataError("cannot open " + path.string() + ": " + system_problem(errno));
   std::setvbuf(file.get(), nullptr, _IONBF, 0);  // the buffer below is the only one
   std::vector<std::byte> buffer(std::size_t{1} << 20U);
   ChecksumStream stream;

@@ -18,6 +18,7 @@
 #include "lsd/core/build_info.h"
 #include "lsd/core/error.h"
 #include "lsd/core/fault_point.h"
+#include "lsd/core/system_problem.h"
 #include "run_remains_internal.h"
 
 namespace fs = std::filesystem;
@@ -125,7 +126,12 @@ void claim_run_folder(const fs::path& folder, std::string_view program, std::str
     write_file_atomically(partial, environment.dump(2) + "\n");
     commit_file_once(partial, file);
   }
-  if (!may_take_over(read_environment(file), folder, ours)) return;
+  try {
+    if (!may_take_over(read_environment(file), folder, ours)) return;
+  } catch (const UserError&) {
+    if (identity_in(read_environment(file)) == ours) return;  // another job of this run took it over in between
+    throw;
+  }
   write_file_atomically(file, environment.dump(2) + "\n");
   remove_state_files(folder);
   fs::remove(folder / "config.cfg");
@@ -196,7 +202,7 @@ void RunDir::append_metrics(std::string_view json_line) {
   const fs::path file = folder_ / "metrics.jsonl";
   if (!metrics_.is_open()) metrics_.open(file, std::ios::app | std::ios::binary);
   metrics_ << json_line << '\n' << std::flush;
-  if (!metrics_) throw SystemError("cannot append to " + file.string() + ": " + std::strerror(errno));
+  if (!metrics_) throw SystemError("cannot append to " + file.string() + ": " + system_problem(errno));
 }
 
 void RunDir::truncate_metrics_after(std::int64_t step) {

@@ -11,6 +11,7 @@
 
 #include "byte_stream_internal.h"
 #include "lsd/core/error.h"
+#include "lsd/core/system_problem.h"
 
 namespace lsd::data {
 namespace {
@@ -63,12 +64,7 @@ void InputFile::open(const std::string& path, std::uint64_t start) {
     return;
   }
   file_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file_ < 0) {
-    const int code = errno;
-    throw DataError(fmt::format(
-        "cannot open {}: {}; {}", path, std::strerror(code),
-        code == EACCES ? "ask its owner for the right to read it and to enter its folders" : "check the path"));
-  }
+  if (file_ < 0) throw DataError(fmt::format("cannot open {}: {}", path, system_problem(errno)));
   struct stat status {};
   if (::fstat(file_, &status) == 0 && S_ISDIR(status.st_mode)) {
     ::close(file_);

@@ -20,6 +20,7 @@
 
 #include "lsd/core/atomic_file.h"
 #include "lsd/core/error.h"
+#include "lsd/core/system_problem.h"
 
 namespace fs = std::filesystem;
 
@@ -108,12 +109,13 @@ Attempt Attempt::begin(const fs::path& directory) {
   std::error_code error;
   fs::create_directories(directory / kFolder, error);
   if (error)
-    throw SystemError(fmt::format("cannot make the folder {}: {}", (directory / kFolder).string(), error.message()));
+    throw SystemError(
+        fmt::format("cannot make the folder {}: {}", (directory / kFolder).string(), system_problem(error.value())));
   auto number = newest_number(directory) + 1;
   while (::mkdir(folder_of(directory, number).c_str(), 0777) != 0) {
     if (errno != EEXIST)
       throw SystemError(
-          fmt::format("cannot make the folder {}: {}", folder_of(directory, number).string(), std::strerror(errno)));
+          fmt::format("cannot make the folder {}: {}", folder_of(directory, number).string(), system_problem(errno)));
     ++number;
   }
   const Json info = {{"host", host_name()},

@@ -11,6 +11,7 @@
 #include "lsd/core/checksum.h"
 #include "lsd/core/error.h"
 #include "lsd/core/fault_point.h"
+#include "lsd/core/system_problem.h"
 
 namespace fs = std::filesystem;
 
@@ -30,7 +31,8 @@ CheckpointWriter::CheckpointWriter(fs::path folder, CheckpointPolicy policy, std
   if (policy.keep_last < 1) throw UserError("at least one checkpoint is kept");
   std::error_code error;
   fs::create_directories(folder_, error);
-  if (error) throw SystemError(fmt::format("cannot make the folder {}: {}", folder_.string(), error.message()));
+  if (error)
+    throw SystemError(fmt::format("cannot make the folder {}: {}", folder_.string(), system_problem(error.value())));
   if (attempt_)
     attempt_->remove_older_partials(folder_);
   else
@@ -50,7 +52,8 @@ const fs::path& CheckpointWriter::begin(std::int64_t step, std::uint64_t expecte
   partial_ = partial_of(folder_ / checkpoint_name(step));
   std::error_code error;
   fs::create_directory(partial_, error);
-  if (error) throw SystemError(fmt::format("cannot make the folder {}: {}", partial_.string(), error.message()));
+  if (error)
+    throw SystemError(fmt::format("cannot make the folder {}: {}", partial_.string(), system_problem(error.value())));
   fault_point("checkpoint.begun");
   return partial_;
 }

@@ -11,12 +11,13 @@
 #include <cstring>
 
 #include "lsd/core/error.h"
+#include "lsd/core/system_problem.h"
 
 namespace lsd::io {
 
 MappedFile::MappedFile(const std::filesystem::path& path) {
   const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0) throw DataError(fmt::format("cannot open {}: {}", path.string(), std::strerror(errno)));
+  if (file < 0) throw DataError(fmt::format("cannot open {}: {}", path.string(), system_problem(errno)));
   struct stat status {};
   const bool known = ::fstat(file, &status) == 0;
   const auto size = static_cast<std::size_t>(known ? status.st_size : 0);

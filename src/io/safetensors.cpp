@@ -16,6 +16,7 @@
 
 #include "lsd/core/checksum.h"
 #include "lsd/core/error.h"
+#include "lsd/core/system_problem.h"
 #include "mapped_file_internal.h"
 
 namespace lsd::io {
@@ -76,7 +77,7 @@ class ChecksummedOutput {
 
  private:
   [[noreturn]] void fail(const char* what) const {
-    throw SystemError(fmt::format("cannot {} {}: {}", what, path_.string(), std::strerror(errno)));
+    throw SystemError(fmt::format("cannot {} {}: {}", what, path_.string(), system_problem(errno)));
   }
 
   std::filesystem::path path_;
