@@ -71,6 +71,7 @@ class Job:
         variables.pop("LSD_FAULT", None)
         if fault:
             variables["LSD_FAULT"] = fault
+        self.ended = False
         self.started = time.monotonic()
         with open(self.output, "wb") as output:
             self.process = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
@@ -103,7 +104,10 @@ class Job:
         raise Failed(f"the program never came to the point where it shall stand still:\n{self.text()}")
 
     def end(self):
-        """Nothing of this job is left behind."""
+        """Nothing of this job is left behind. Once: later its process ids may be those of others."""
+        if self.ended:
+            return
+        self.ended = True
         pids = [int(file.read_text()) for file in self.folder.glob("pid.[0-9]")]
         for pid in pids:
             if is_alive(pid):
@@ -144,6 +148,16 @@ class Job:
         self.seconds = time.monotonic() - self.started
         self.end()
         return code
+
+
+def prove_all(waiting):
+    """Of jobs that wait side by side."""
+    try:
+        for _, prove in waiting:
+            prove()
+    finally:
+        for job, _ in waiting:
+            job.end()
 
 
 def checksum(path):

@@ -9,7 +9,7 @@ import signal
 import time
 
 from cases import case
-from lab import Skipped, checksum, require
+from lab import Skipped, checksum, prove_all, require
 
 
 @case
@@ -70,16 +70,6 @@ def silent_rank(suite, stage, point, words=()):
         stage.prove_equal(lab, out)
 
     return job, prove
-
-
-def prove_all(waiting):
-    """Of jobs that wait side by side."""
-    try:
-        for _, prove in waiting:
-            prove()
-    finally:
-        for job, _ in waiting:
-            job.end()
 
 
 @case
@@ -155,7 +145,8 @@ def files_in(out):
 
 
 def superseded(suite, stage, point):
-    """A job stands still, as on a node cut off; another one is started on its folder; then the first goes on."""
+    """A job stands still, as on a node cut off; another one is started on its folder; then the first goes on.
+    As silent_rank()."""
     lab = suite.lab
     out = lab.new_folder(stage.name)
     first = lab.start(stage.command(out), 2, fault=f"{point}@0=stop")
@@ -164,26 +155,33 @@ def superseded(suite, stage, point):
     stage.prove_equal(lab, out)
     left = files_in(out)
     first.send(signal.SIGCONT, stopped)
-    code, text = first.wait(), first.text()
-    require(code == 1 and "superseded" in text, f"{stage.name}, {point}: the older job ended with {code}:\n{text[-2000:]}")
-    found = files_in(out)
-    changed = sorted(name for name in left.keys() | found.keys() if left.get(name) != found.get(name))
-    require("DONE" in left and not changed, f"{stage.name}, {point}: the older job changed {', '.join(changed)}")
-    lab.run_well(stage.command(out), 2)
-    stage.prove_equal(lab, out)
+
+    def prove():
+        code, text = first.wait(), first.text()
+        require(code == 1 and "superseded" in text,
+                f"{stage.name}, {point}: the older job ended with {code}:\n{text[-2000:]}")
+        found = files_in(out)
+        changed = sorted(name for name in left.keys() | found.keys() if left.get(name) != found.get(name))
+        require("DONE" in left and not changed, f"{stage.name}, {point}: the older job changed {', '.join(changed)}")
+        lab.run_well(stage.command(out), 2)
+        stage.prove_equal(lab, out)
+
+    return first, prove
 
 
 @case
 def older_job_comes_back(suite):
-    superseded(suite, suite.train, "checkpoint.begun#2")
-    superseded(suite, suite.train, "checkpoint.state_written#2")
-    superseded(suite, suite.shard, "shard.rows_written#2")
-    superseded(suite, suite.shard, "shard.all_committed")
-    superseded(suite, suite.dump, "dump.part_rows_written#2")
-    superseded(suite, suite.dump, "dump.all_committed")
-    superseded(suite, suite.probe, "dump.part_rows_written")  # of the means in its cache
-    superseded(suite, suite.probe, "probe.head_trained")
-    superseded(suite, suite.probe, "probe.result_written#2")
+    prove_all([
+        superseded(suite, suite.train, "checkpoint.begun#2"),
+        superseded(suite, suite.train, "checkpoint.state_written#2"),
+        superseded(suite, suite.shard, "shard.rows_written#2"),
+        superseded(suite, suite.shard, "shard.all_committed"),
+        superseded(suite, suite.dump, "dump.part_rows_written#2"),
+        superseded(suite, suite.dump, "dump.all_committed"),
+        superseded(suite, suite.probe, "dump.part_rows_written"),  # of the means in its cache
+        superseded(suite, suite.probe, "probe.head_trained"),
+        superseded(suite, suite.probe, "probe.result_written#2"),
+    ])
 
 
 @case
@@ -225,7 +223,7 @@ def clock_jump(suite, stage, point, jump, killed):
     job = lab.start(stage.command(out), 2, fault=f"{point}@0=stop", environment=environment, prefix=prefix)
     stopped = job.wait_stopped()
     clock.write_text(jump)
-    job.send(signal.SIGKILL if killed else signal.SIGCONT, stopped)
+    job.send(signal.SIGKILL if killed else signal.SIGCONT, range(2) if killed else stopped)
     code, text = job.wait(), job.text()
     if killed:
         lab.kills += 1
