@@ -89,7 +89,7 @@ attempt_stage() {
   fi
   take_lock "$stage" || return 1
   folder=$(stage_folder "$stage")
-  [[ -z $again ]] || rm -f "$(record_file "$stage")" "$folder/FAILED"
+  [[ -z $again ]] || { rm -f "$(record_file "$stage")" && put_words_aside "$folder"; } || return 1
   program=$(program_path "$2") || exit 1
   shift 2
   [[ -n $received ]] || check_launcher "$program"
@@ -100,8 +100,8 @@ attempt_stage() {
   fi
   idle=$(record_value "$stage" idle)
   mark=$(progress_mark "$stage")
-  rm -f "$folder/STOPPED" "$folder/FAILED" # what is there afterwards must be this attempt's word
-  if ! write_record "$stage" state=running "idle=${idle:-0}" "job=$job" "slice=$LSD_SLICE/$LSD_SLICES" "started=$(date -u +%FT%TZ)"; then
+  # What is there afterwards must be this attempt's word.
+  if ! put_words_aside "$folder" || ! write_record "$stage" state=running "idle=${idle:-0}" "job=$job" "slice=$LSD_SLICE/$LSD_SLICES" "started=$(date -u +%FT%TZ)"; then
     release_lock "$stage"
     return 1
   fi

@@ -53,6 +53,14 @@ stop_before_start() { # stage
   stop_stage "$1" "signal $received came before it was started" "${idle:-0}" "$(progress_mark "$1")"
 }
 
+# The words of the start before, under names that its program still knows: they say that nobody works there.
+put_words_aside() { # folder
+  local word
+  for word in STOPPED FAILED; do
+    [[ ! -e $1/$word ]] || mv -f "$1/$word" "$1/$word.partial" || return 1
+  done
+}
+
 stage_folder() { echo "$run_folder/$1"; }
 
 # One word: done, failed, stopped, running (began, and nobody wrote its end) or missing. A sweep is what its units are; a

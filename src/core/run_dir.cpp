@@ -109,6 +109,13 @@ void remove_state_files(const fs::path& folder) {
   for (const auto& [state, name] : kStateFiles) fs::remove(folder / name);
 }
 
+// What the other run's tasks made is not there, so their folders may be taken over as well.
+void forget_finished_tasks(const fs::path& folder) {
+  if (!fs::is_directory(folder / "tasks")) return;
+  for (const auto& task : fs::directory_iterator(folder / "tasks"))
+    if (fs::exists(task.path() / "DONE")) fs::rename(task.path() / "DONE", task.path() / "STOPPED");
+}
+
 }  // namespace
 
 void claim_run_folder(const fs::path& folder, std::string_view program, std::string_view fingerprint) {
@@ -135,6 +142,7 @@ void claim_run_folder(const fs::path& folder, std::string_view program, std::str
   write_file_atomically(file, environment.dump(2) + "\n");
   remove_state_files(folder);
   fs::remove(folder / "config.cfg");
+  forget_finished_tasks(folder);
 }
 
 RunDir::RunDir(fs::path folder, std::string_view program, std::string_view config_text, std::string_view fingerprint,

@@ -9,6 +9,9 @@ namespace fs = std::filesystem;
 namespace lsd {
 namespace {
 
+// A launcher that puts the word of the start before aside, to know its own start's, calls it NAME.partial.
+constexpr const char* kWordsOfAnEnd[] = {"FAILED", "STOPPED", "DONE", "FAILED.partial", "STOPPED.partial"};
+
 bool is_partial(const fs::path& path) {
   return path.filename().string().ends_with(".partial");
 }
@@ -48,7 +51,8 @@ std::optional<std::string> find_result(const fs::path& folder) {
 // A folder that tasks share is claimed, which leaves no config.cfg, and has no state before the set is complete.
 bool all_starts_ended(const fs::path& folder) {
   const bool started = fs::exists(folder / "config.cfg");
-  const bool ended = fs::exists(folder / "FAILED") || fs::exists(folder / "STOPPED") || fs::exists(folder / "DONE");
+  const bool ended = std::any_of(std::begin(kWordsOfAnEnd), std::end(kWordsOfAnEnd),
+                                 [&](const char* name) { return fs::exists(folder / name); });
   if (started && !ended) return false;
   const auto tasks = folder / "tasks";
   return !fs::is_directory(tasks) ||

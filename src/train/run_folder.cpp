@@ -91,8 +91,9 @@ std::optional<io::Checkpoint> RunFolder::checkpoint_before(std::int64_t step) co
   return io::open_checkpoint(io::checkpoint_path(checkpoints_, std::stoll(found)));
 }
 
-// As many as stand beside each other before old ones are removed, and no more than this run makes.
-std::int64_t RunFolder::checkpoints_to_come() const {
+// As many as stand beside each other before old ones are removed, and no more than this run makes. How many the clock
+// asks for nobody knows: `with_timed` supposes enough.
+std::int64_t RunFolder::checkpoints_to_come(bool with_timed) const {
   const auto& options = job_.checkpoint;
   const auto steps = io::checkpoint_steps(checkpoints_);
   const auto kept_for_ever = [&](std::int64_t step) {
@@ -100,7 +101,7 @@ std::int64_t RunFolder::checkpoints_to_come() const {
   };
   const std::int64_t replaceable = std::ssize(steps) - std::count_if(steps.begin(), steps.end(), kept_for_ever);
   const auto beside = options.keep_last + 1 - std::min(replaceable, options.keep_last);
-  if (options.every_minutes > 0.0) return beside;
+  if (with_timed && options.every_minutes > 0.0) return beside;
   const auto end = job_.run.stop_after > 0 ? std::min(job_.run.stop_after, job_.training.steps) : job_.training.steps;
   const auto left = std::max<std::int64_t>(end - (steps.empty() ? 0 : steps.back()), 0);
   const auto times = [&](std::int64_t every) { return every > 0 ? left / every : 0; };
@@ -110,12 +111,20 @@ std::int64_t RunFolder::checkpoints_to_come() const {
 void RunFolder::require_disk(double checkpoint_bytes) const {
   std::string failure;
   if (dir_) {
-    const auto count = checkpoints_to_come();
+    const auto count = checkpoints_to_come(false), most = checkpoints_to_come(true);
     try {
       require_free_space(
           checkpoints_, static_cast<std::uint64_t>(checkpoint_bytes * static_cast<double>(count)),
           fmt::format("{} checkpoint{} of {} to come (checkpoint.keep_last = {}, and one while it is written)", count,
                       count == 1 ? "" : "s", human_bytes(checkpoint_bytes), job_.checkpoint.keep_last));
+      const auto free = static_cast<double>(free_bytes_at(checkpoints_));
+      if (free < checkpoint_bytes * static_cast<double>(most))
+        job_.log.warn(
+            fmt::format("{} has {} free; {} checkpoints of {} may come to stand there, one every {} minutes: if they "
+                        "do, this run ends "
+                        "with an error then",
+                        checkpoints_.string(), human_bytes(free), most, human_bytes(checkpoint_bytes),
+                        job_.checkpoint.every_minutes));
     } catch (const Error& error) {
       failure = static_cast<char>(opening_of(error.kind())) + std::string(error.what());
     }

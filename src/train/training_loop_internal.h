@@ -42,7 +42,7 @@ class RunFolder {
 
  private:
   void commit(RunState state, const std::string& reason);
-  std::int64_t checkpoints_to_come() const;
+  std::int64_t checkpoints_to_come(bool with_timed) const;
 
   const TrainingJob& job_;
   std::filesystem::path checkpoints_;

@@ -127,7 +127,17 @@ TEST(RunDir, AnArraysFolderIsTakenOverOnceAllItsTasksHaveEnded) {
   claim_run_folder(folder / "run", "lsd_x", "00fe");
   claim_run_folder(folder / "run", "lsd_x", "00fe");  // the next task of the same array
   EXPECT_EQ(open_mended(task).state(), RunState::fresh);
+  EXPECT_EQ(open_mended(other).state(), RunState::fresh);  // what made it DONE is not there
   expect_error<UserError>([&] { claim_run_folder(folder / "run", "lsd_x", "00ff"); }, {"another run"});
+}
+
+// As slurm/lib/stage.sh does before it starts a program.
+TEST(RunDir, AWordPutAsideStillSaysThatTheStartHasEnded) {
+  const testing::TemporaryFolder folder;
+  leave_refused_start(folder / "run");
+  fs::rename(folder / "run/FAILED", folder / "run/FAILED.partial");
+  EXPECT_EQ(open_mended(folder / "run").state(), RunState::fresh);
+  EXPECT_FALSE(fs::exists(folder / "run/FAILED.partial"));
 }
 
 TEST(RunDir, AttemptsWithoutAnEnvironmentAreOurs) {

@@ -20,13 +20,17 @@ using testing::HasSubstr;
 // A device whose collectives end, fail or hang as told.
 struct FakeTransport {
   std::atomic<std::int64_t> ended_up_to{0};
-  std::atomic<bool> broken{false};
+  std::atomic<bool> broken{false}, of_a_peer{true};
   std::atomic<int> aborts{0};
 
   WatchedTransport calls() {
-    return {.ended = [this](TensorCollectives::Ticket ticket) { return ticket <= ended_up_to; },
-            .failure = [this] { return broken ? std::optional<std::string>("remote process exited") : std::nullopt; },
-            .abort = [this] { ++aborts; }};
+    return {
+        .ended = [this](TensorCollectives::Ticket ticket) { return ticket <= ended_up_to; },
+        .failure =
+            [this] {
+              return broken ? std::optional(TransportFailure{"remote process exited", of_a_peer.load()}) : std::nullopt;
+            },
+        .abort = [this] { ++aborts; }};
   }
 };
 
@@ -71,6 +75,17 @@ TEST(CollectiveWatch, TellsWhatTheTransportReports) {
                                        HasSubstr("all_gather of 8 values"), HasSubstr("remote process exited")));
   }
   EXPECT_EQ(transport.aborts, 1);
+}
+
+// A device that failed here is no lost peer: the run has failed.
+TEST(CollectiveWatch, TellsOwnFailuresFromThoseOfPeers) {
+  FakeTransport transport;
+  transport.of_a_peer = false;
+  CollectiveWatch watch(options(std::chrono::hours(1)), transport.calls());
+  watch.add(1, "all_reduce_sum of 7 values");
+  transport.broken = true;
+  while (!watch.failed()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  EXPECT_THROW(watch.throw_if_failed(), SystemError);
 }
 
 TEST(CollectiveWatch, LeavesCollectivesThatEndAlone) {

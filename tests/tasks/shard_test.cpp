@@ -355,6 +355,23 @@ TEST(Shard, ARefusalBeforeTheFirstShardLeavesTheFolderToTheMendedCommand) {
   EXPECT_EQ(run_shard_on_threads(config, 2), tasks::Outcome::done);
 }
 
+// While a start reads, the word of the one before does not stand, or another run would take the folder over; a start
+// that ends before it wrote leaves such a word again.
+TEST(Shard, ARefusalInTheFolderOfARefusedStartLeavesItToTheMendedCommand) {
+  const TemporaryFolder folder;
+  RunDir(folder / "out", "lsd_shard_uniref50", "", "00ff").commit_state(RunState::failed, "no space");
+  std::filesystem::create_directories(folder / "out/attempts/0001");
+  std::string text;
+  for (int i = 0; i < 12; ++i) text += fmt::format(">P{}\n{}\n", i, std::string(1000000, 'M'));
+  write_file(folder / "a.fasta", text);
+  auto config = small_config({folder / "a.fasta"}, folder / "out");
+  config.memory.limit = 50.0 / 1024;
+  expect_error<UserError>([&] { run_shard_on_threads(config, 2); }, {"putting shards together"});
+  expect_error<UserError>([&] { run_shard_on_threads(config, 2); }, {"putting shards together"});  // the same again
+  config.shards.records = 2;
+  EXPECT_EQ(run_shard_on_threads(config, 2), tasks::Outcome::done);
+}
+
 TEST(Shard, ASplitThatStaysEmptyIsToldOf) {
   const TemporaryFolder folder;
   write_file(folder / "a.fasta", ">a\nMKV\n>b\nMKVA\n");

@@ -10,7 +10,8 @@
 //
 // A folder belongs to one run, that is one program and fingerprint (a hash of the options that decide results). Where
 // all starts ended without a result (refused for an option, no space) another run takes the folder over; attempts/
-// stays, so that a newer start outranks whatever is left of the older one.
+// stays, so that a newer start outranks whatever is left of the older one. A launcher that wants to know its own
+// start's word puts the one before aside, as FAILED.partial or STOPPED.partial.
 
 #include <cstdint>
 #include <filesystem>

@@ -30,12 +30,14 @@ void CollectiveWatch::add(TensorCollectives::Ticket ticket, std::string what) {
 
 void CollectiveWatch::throw_if_failed() const {
   const std::lock_guard lock(mutex_);
-  if (!error_.empty()) throw PeerLostError(error_);
+  if (!error_) return;
+  if (error_->of_a_peer) throw PeerLostError(error_->what);
+  throw SystemError(error_->what);
 }
 
 bool CollectiveWatch::failed() const {
   const std::lock_guard lock(mutex_);
-  return !error_.empty();
+  return error_.has_value();
 }
 
 void CollectiveWatch::run() {
@@ -48,23 +50,25 @@ void CollectiveWatch::run() {
     if (stopping_) return;
     auto error = look();
     if (!error) continue;
-    error_ = std::move(*error);
+    error_ = std::move(error);
     lock.unlock();
     transport_.abort();
     return;
   }
 }
 
-std::optional<std::string> CollectiveWatch::look() {
+std::optional<TransportFailure> CollectiveWatch::look() {
   while (!flights_.empty() && transport_.ended(flights_.front().ticket)) {
     flights_.pop_front();
     oldest_since_ = Clock::now();
   }
   if (flights_.empty()) return std::nullopt;
-  if (const auto failure = transport_.failure()) return text_of(flights_.front(), *failure);
+  if (const auto failure = transport_.failure())
+    return TransportFailure{text_of(flights_.front(), failure->what), failure->of_a_peer};
   if (Clock::now() - oldest_since_ <= options_.deadline) return std::nullopt;
-  return text_of(flights_.front(), fmt::format("another rank did not come within the deadline of {} s",
-                                               std::chrono::duration<double>(options_.deadline).count()));
+  return TransportFailure{
+      text_of(flights_.front(), fmt::format("another rank did not come within the deadline of {} s",
+                                            std::chrono::duration<double>(options_.deadline).count()))};
 }
 
 std::string CollectiveWatch::text_of(const Flight& flight, const std::string& problem) const {

@@ -18,11 +18,16 @@
 
 namespace lsd::dist {
 
+struct TransportFailure {
+  std::string what;       // in words
+  bool of_a_peer = true;  // or of the way there; else this rank's own device failed
+};
+
 // What the watch asks of a transport, from its own thread.
 struct WatchedTransport {
   std::function<bool(TensorCollectives::Ticket)> ended;
-  std::function<std::optional<std::string>()> failure;  // what went wrong, in words, once something did
-  std::function<void()> abort;                          // ends what runs; called once at most
+  std::function<std::optional<TransportFailure>()> failure;  // once something went wrong
+  std::function<void()> abort;                               // ends what runs; called once at most
 };
 
 class CollectiveWatch {
@@ -51,7 +56,7 @@ class CollectiveWatch {
   };
 
   void run();
-  std::optional<std::string> look();  // an error's text, with mutex_ held
+  std::optional<TransportFailure> look();  // with mutex_ held
   std::string text_of(const Flight& flight, const std::string& problem) const;
 
   Options options_;
@@ -60,7 +65,7 @@ class CollectiveWatch {
   std::condition_variable wake_;
   std::deque<Flight> flights_;
   Clock::time_point oldest_since_;  // when the oldest flight became the oldest
-  std::string error_;
+  std::optional<TransportFailure> error_;
   bool stopping_ = false;
   std::thread thread_;  // last: starts when all else stands
 };

@@ -31,6 +31,11 @@ void check_cuda(cudaError_t status, const char* what) {
   throw SystemError(fmt::format("{}: {} ({})", what, cudaGetErrorString(status), cudaGetErrorName(status)));
 }
 
+// Connections that break are reported as either.
+bool is_of_a_peer(ncclResult_t status) {
+  return status == ncclRemoteError || status == ncclSystemError;
+}
+
 class Event {
  public:
   Event() {
@@ -105,7 +110,7 @@ class NcclCollectives final : public TensorCollectives {
   Ticket run(const char* what, ConstTensorView values, Start&& start);
   Event take_event();
   bool ended(Ticket ticket);  // these three are the watch's, on its thread
-  std::optional<std::string> failure();
+  std::optional<TransportFailure> failure();
   void abort();
   void recycle(std::map<Ticket, Flight>::iterator flight);
 
@@ -202,8 +207,10 @@ void NcclCollectives::settle(ncclResult_t status, const std::string& what) {
     const auto asked = nccl_.comm_get_async_error(comm_, &status);
     if (asked != ncclSuccess) status = asked;
   }
-  if (status != ncclSuccess)
-    throw SystemError(fmt::format("{} failed in NCCL ({}): {}", rank_text(), what, reason_of(status)));
+  if (status == ncclSuccess) return;
+  const auto text = fmt::format("{} failed in NCCL ({}): {}", rank_text(), what, reason_of(status));
+  if (is_of_a_peer(status)) throw PeerLostError(text);
+  throw SystemError(text);
 }
 
 std::string NcclCollectives::reason_of(ncclResult_t status) const {
@@ -273,17 +280,18 @@ bool NcclCollectives::ended(Ticket ticket) {
   return true;
 }
 
-std::optional<std::string> NcclCollectives::failure() {
+std::optional<TransportFailure> NcclCollectives::failure() {
   const auto device = cudaStreamQuery(stream_);
   if (device != cudaSuccess && device != cudaErrorNotReady)
-    return fmt::format("the GPU failed: {} ({})", cudaGetErrorString(device), cudaGetErrorName(device));
+    return TransportFailure{
+        fmt::format("the GPU failed: {} ({})", cudaGetErrorString(device), cudaGetErrorName(device)), false};
   const std::lock_guard lock(comm_mutex_);
   if (comm_ == nullptr) return std::nullopt;
   ncclResult_t status = ncclSuccess;
   const auto asked = nccl_.comm_get_async_error(comm_, &status);
   if (asked != ncclSuccess) status = asked;
   if (status == ncclSuccess || status == ncclInProgress) return std::nullopt;
-  return reason_of(status);
+  return TransportFailure{reason_of(status), is_of_a_peer(status)};
 }
 
 void NcclCollectives::abort() {

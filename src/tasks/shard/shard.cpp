@@ -87,7 +87,8 @@ bool is_finished(const Job& job, const RunDir& folder) {
 }
 
 // The output folder, held by rank 0. Until the first shard is written a failure leaves no trace in a folder that was
-// new, so that a command with a mended option may use it.
+// new, and FAILED in another, so that a command with a mended option may use it. While this start reads, no state
+// stands there, so that no other run takes the folder over.
 class OutputFolder {
  public:
   explicit OutputFolder(const Job& job) : job_(job), existed_(std::filesystem::exists(job.config.output.directory)) {
@@ -98,8 +99,9 @@ class OutputFolder {
     ranks.all_reduce_max({&finished_, 1});
   }
   ~OutputFolder() {
-    if (!run_ || !fresh_ || committed_) return;
+    if (!run_ || committed_ || finished_ != 0 || another_began()) return;
     std::error_code ignored;
+    if (!fresh_) return give_back();
     for (const auto* name : {"environment.json", "config.cfg"}) std::filesystem::remove(run_->path() / name, ignored);
     if (!existed_) std::filesystem::remove(run_->path(), ignored);
   }
@@ -115,8 +117,8 @@ class OutputFolder {
     const std::filesystem::path directory = job_.config.output.directory;
     together(ranks, [&] {
       if (!ranks.is_root()) return;
-      attempt_ = io::Attempt::begin(directory);
       claim_run_folder(directory, kProgram, job_.fingerprint);
+      attempt_ = io::Attempt::begin(directory);
       run_->clear_state();
       std::filesystem::remove(directory / io::kManifestName);
     });
@@ -130,6 +132,7 @@ class OutputFolder {
     committed_ = true;
     if (!run_) return;
     check_current();
+    if (another_began()) return;  // the state is that one's to tell
     run_->commit_state(state, reason);
   }
   // Throws SystemError when another job has begun to write here.
@@ -143,13 +146,24 @@ class OutputFolder {
                                     job_.runtime.ranks.size());
     fresh_ = run_->state() == RunState::fresh;
     finished_ = is_finished(job_, *run_) ? 1 : 0;
+    newest_at_start_ = io::newest_attempt(run_->path()).number;
+    if (finished_ == 0) run_->clear_state();
+  }
+  // Whether another start of this command has begun to write before this one did.
+  bool another_began() const { return !attempt_ && io::newest_attempt(run_->path()).number != newest_at_start_; }
+  void give_back() const noexcept {
+    try {
+      run_->commit_state(RunState::failed, "it ended before the first shard; nothing was written");
+    } catch (const std::exception& error) {
+      job_.runtime.log.warn(fmt::format("the folder's state could not be written: {}", error.what()));
+    }
   }
 
   const Job& job_;
   std::unique_ptr<RunDir> run_;  // on rank 0
   std::optional<io::Attempt> attempt_;
   bool existed_ = false, fresh_ = false, committed_ = false;
-  std::int64_t finished_ = 0;
+  std::int64_t finished_ = 0, newest_at_start_ = 0;
 };
 
 void print_lines(const Log& log, const std::string& table) {
