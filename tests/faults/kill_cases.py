@@ -4,7 +4,7 @@ import signal
 import time
 
 from cases import case
-from lab import prove_all, require
+from lab import deferred, prove_all, require
 
 
 def aimed_fault(draw, stage, points):
@@ -67,6 +67,7 @@ def random_kills(suite, stage, wanted, ranks=(1, 2, 2)):
     suite.tell(f"{stage.name}: {done} kills")
 
 
+@deferred
 def killed_at(suite, stage, name):
     """Gives the job, and what is still to be proved when it has ended."""
     lab = suite.lab

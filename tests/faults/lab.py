@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Programs started, watched, broken and ended by their own process ids; files compared."""
+import functools
 import hashlib
 import os
 import pathlib
@@ -150,9 +151,20 @@ class Job:
         return code
 
 
-def prove_all(waiting):
+def deferred(start):
+    """For what starts a job and gives it with the function that proves its end: nothing runs before prove_all()."""
+    @functools.wraps(start)
+    def later(*arguments, **options):
+        return functools.partial(start, *arguments, **options)
+    return later
+
+
+def prove_all(starters):
     """Of jobs that wait side by side."""
+    waiting = []
     try:
+        for start in starters:
+            waiting.append(start())
         for _, prove in waiting:
             prove()
     finally:

@@ -9,7 +9,7 @@ import signal
 import time
 
 from cases import case
-from lab import Skipped, checksum, prove_all, require
+from lab import Skipped, checksum, deferred, prove_all, require
 
 
 @case
@@ -48,6 +48,7 @@ def deadline_option(lab, program):
     return f"{found.group(0)}=5"
 
 
+@deferred
 def silent_rank(suite, stage, point, words=()):
     """One rank stands still. The others end the job within the deadline and name what they waited in, and these words.
     Gives the job, and what is still to be proved when it has ended."""
@@ -82,9 +83,10 @@ def rank_stops_answering(suite):
                silent_rank(suite, suite.probe, "probe.head_trained#2")])
 
 
-WATCHDOG_SECONDS = 15  # more than any step here takes, however loaded the machine is
+WATCHDOG_SECONDS = 20  # more than any step here takes, however loaded the machine is
 
 
+@deferred
 def stuck_rank(suite, stage, fault, phase, ranks=1):
     """A thread of one rank never comes back: the process ends itself and says what it was at. As silent_rank()."""
     lab = suite.lab
@@ -120,8 +122,8 @@ def rank_is_stuck(suite):
     prove_all([stuck_rank(suite, train, "train.step_done#5", "step 5 (end of the step)"),
                stuck_rank(suite, train, "checkpoint.begun#2", "(checkpoint)"),  # its writer: the next checkpoint waits for it
                stuck_rank(suite, suite.train, "train.step_done#5@1", "", ranks=2),
-               stuck_rank(suite, diffusion, "train.validated#2", "step 16 (validation)"),
-               stuck_rank(suite, suite.shard, "shard.rows_written#3", "step 3 (shards)"),
+               stuck_rank(suite, diffusion, "train.validated#2", "step 16 (validation)")])
+    prove_all([stuck_rank(suite, suite.shard, "shard.rows_written#3", "step 3 (shards)"),
                stuck_rank(suite, suite.dump, "dump.part_begun#2", "(parts of the dump)"),
                stuck_rank(suite, suite.probe, "probe.features_ready", "(features of a probe)"),
                stuck_rank(suite, suite.probe, "probe.result_written#2", "step 2 (heads of a probe)")])
@@ -144,6 +146,7 @@ def files_in(out):
     return {str(path.relative_to(out)): checksum(path) for path in files}
 
 
+@deferred
 def superseded(suite, stage, point):
     """A job stands still, as on a node cut off; another one is started on its folder; then the first goes on.
     As silent_rank()."""

@@ -11,6 +11,7 @@
 
 #include "lsd/core/error.h"
 #include "lsd/core/philox.h"
+#include "lsd/core/run_dir.h"
 #include "lsd/data/alphabet.h"
 #include "lsd/data/shard_set.h"
 #include "lsd/data/sharding.h"

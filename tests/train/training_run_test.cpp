@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lsd/train/training_run.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -168,7 +169,8 @@ TEST(TrainingRun, ADiskTooSmallForItsCheckpointsIsRefusedOnEveryRank) {
   setup.prepare = [&](const data::HostBatch&, bool) { ++batches; };
   setup.change = [](TrainingJob& job) {
     job.checkpoint.keep_last = 1'000'000'000;
-    job.checkpoint.every_minutes = 60.0;
+    job.checkpoint.every_steps = 1;
+    job.training.steps = 2'000'000'000;
   };
   for (const int ranks : {1, 2})
     for (const auto& end : testing::run_all(setup, folder / "run", ranks)) {
@@ -179,8 +181,13 @@ TEST(TrainingRun, ADiskTooSmallForItsCheckpointsIsRefusedOnEveryRank) {
     }
   EXPECT_EQ(batches, 0) << "told before the work";
   setup.prepare = {};
-  setup.change = [](TrainingJob& job) { job.checkpoint.keep_last = 1'000'000'000; };
+  setup.change = [](TrainingJob& job) {
+    job.checkpoint.keep_last = 1'000'000'000;
+    job.checkpoint.every_minutes = 60.0;
+  };
+  ::testing::internal::CaptureStderr();
   EXPECT_TRUE(run(setup, folder / "run")) << "this run makes but four";
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(), ::testing::HasSubstr("one every 60 minutes"));
 }
 
 TEST(TrainingRun, AnEmptyValidationSplitIsTold) {

@@ -100,8 +100,11 @@ class OutputFolder {
   }
   ~OutputFolder() {
     if (!run_ || committed_ || finished_ != 0 || another_began()) return;
+    if (!fresh_) {
+      give_back();
+      return;
+    }
     std::error_code ignored;
-    if (!fresh_) return give_back();
     for (const auto* name : {"environment.json", "config.cfg"}) std::filesystem::remove(run_->path() / name, ignored);
     if (!existed_) std::filesystem::remove(run_->path(), ignored);
   }
