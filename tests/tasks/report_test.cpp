@@ -173,6 +173,16 @@ TEST(Report, ModelsOfOneNameAreNoSeedsOfOneAnother) {
   EXPECT_EQ(score_rows({one, packed}, {.pool_models = true}).size(), 2U);
 }
 
+TEST(Report, TwoDiffusionModelsMayShareAnEncoder) {
+  const auto encoder = with_weights(result_of("nm", "encoder", 0.0, 1, 0.4), "aaaaaaaa1 f32", "runs_a/probes/x.json"),
+             one = with_weights(result_of("nm", "diffusion", 0.5, 1, 0.5), "bbbbbbbb1 f32", "runs_a/probes/y.json"),
+             two = with_weights(result_of("nm", "diffusion", 0.5, 1, 0.7), "cccccccc1 f32", "runs_b/probes/y.json");
+  const auto rows = score_rows({encoder, one, two});
+  EXPECT_THAT(labels_of(rows), ElementsAre("nm mlp: 1", "nm [runs_a] mlp: 1", "nm [runs_b] mlp: 1"));
+  EXPECT_NEAR(rows[1].over_encoder->mean, 0.1, 1e-12);
+  EXPECT_NEAR(rows[2].over_encoder->mean, 0.3, 1e-12);
+}
+
 TEST(Report, HeadsOfOtherOptionsAreNoSeedsOfOneAnother) {
   auto few = result_of("nm", "encoder", 0.0, 1, 0.4), many = result_of("nm", "encoder", 0.0, 2, 0.6),
        composition = result_of("baseline", "composition", 0.0, 1, 0.5);

@@ -48,13 +48,16 @@ class ModelLabels {
     if (mixed_.empty()) return;
     const auto place = differing_place();
     const bool by_folder = std::ranges::all_of(mixed_, [&](const auto& group) { return tells_apart(group, place); });
+    const bool one_encoder = std::ranges::none_of(mixed_, [&](const auto& group) { return is_encoder(group.front()); });
     for (const auto i : members_) {
+      if (one_encoder && is_encoder(i)) continue;  // the encoder of all of them
       const auto label = by_folder ? folder(i, place) : short_weights(i);
       labels[i] = fmt::format("{} [{}]", results_[i].model, label);
     }
   }
 
  private:
+  bool is_encoder(std::size_t i) const { return results_[i].representation == "encoder"; }
   std::size_t differing_place() const {
     const auto& group = mixed_.front();
     const auto other =

@@ -109,8 +109,10 @@ Rows gather(const std::vector<ProbeResult>& results, bool pool_models) {
   return rows;
 }
 
+// An encoder without a label of its own is that of all models of its name.
 bool is_encoder_of(const ScoreRow& encoder, const ScoreRow& row) {
-  return !encoder.baseline && encoder.representation == "encoder" && encoder.model_label == row.model_label;
+  return !encoder.baseline && encoder.representation == "encoder" && encoder.model == row.model &&
+         (encoder.model_label == row.model_label || encoder.model_label == encoder.model);
 }
 
 // Both rows' heads are trained alike.
