@@ -30,6 +30,10 @@ struct Options {
 
 Options parse(int argc, char** argv) {
   Options options;
+  if (argc % 2 == 0)  // --help, or a value forgotten
+    throw lsd::UserError(
+        "ops_bench [--backend cpu] [--threads N] [--type float32] [--size nano|s] [--rows N] [--only PART_OF_A_NAME] "
+        "[--attention mma,wgmma,wgmma_wide]");
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string key = argv[i], value = argv[i + 1];
     if (key == "--backend")
