@@ -27,7 +27,7 @@ make_launcher() {
     mpirun) launcher=(mpirun -n "$(num_ranks)") ;;
     *) die "LSD_LAUNCHER=$LSD_LAUNCHER: use srun, mpirun or none" ;;
   esac
-  launcher+=("${LSD_LAUNCH_OPTIONS[@]}")
+  [[ $LSD_LAUNCHER == none ]] || launcher+=("${LSD_LAUNCH_OPTIONS[@]}")
 }
 
 # MPI's own start-up can crash: seen with Slurm 22.05, PMIx 4.2 and Open MPI 4.1 under load, about one start in 50, when a
@@ -50,7 +50,7 @@ check_launcher() {
   local program=$1 first answer worlds
   make_launcher
   for first in "${launcher[0]:-}" "${LSD_WRAPPER[0]:-}"; do
-    [[ -z $first ]] || command -v "$first" >/dev/null || die "no program $first in PATH, with which the programs are to be started: load its module, or change LSD_LAUNCHER or LSD_WRAPPER in $site"
+    [[ -z $first ]] || command -v -- "$first" >/dev/null || die "no program $first in PATH, with which the programs are to be started: load its module, or change LSD_LAUNCHER or LSD_WRAPPER in $site"
   done
   [[ $(num_ranks) -gt 1 && ${LSD_CHECK_LAUNCHER:-1} == 1 ]] || return 0
   if [[ $LSD_LAUNCHER == srun && $LSD_SRUN_MPI == none ]]; then

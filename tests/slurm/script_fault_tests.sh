@@ -4,7 +4,7 @@
 # files and settings. Sourced by script_tests.sh.
 
 fault_tests=(exit_codes elsewhere signal_between_stages endless_requeue early_failures full_disk asked_locks
-  site_files probe_subset probe_array_in_queue refused_settings linked_folder cancel_order from_one splitting)
+  site_files launch_options probe_subset probe_array_in_queue refused_settings linked_folder cancel_order from_one splitting)
 
 site_with() { # line...: a site file of its own in $work/site.sh
   printf '%s\n' "source tests/slurm/test_site.sh" "$@" >"$work/site.sh"
@@ -188,6 +188,19 @@ test_site_files() {
   check_has "... is named" "the site file $work/site.sh is no valid bash" "$work/out"
   stage 'done' LSD_RUNS="$work/a,b"
   check_has "a comma in the folder of runs" "may have no comma in its path" "$work/out"
+}
+
+# The report is started without a launcher wherever it is.
+test_launch_options() {
+  fresh
+  site_with "LSD_LAUNCHER=srun" "LSD_LAUNCH_OPTIONS=(--cpu-bind=cores)"
+  code=0
+  env LSD_RUN=t LSD_SITE="$work/site.sh" FAKE_END='done' bash slurm/report.sh >"$work/out" 2>&1 || code=$?
+  check "options of a launcher are not taken for a program: code, starts" "0 1" "$code $(calls)"
+  fresh
+  site_with "LSD_WRAPPER=(-v)"
+  stage 'done' LSD_SITE="$work/site.sh"
+  check_has "a wrapper that begins with a hyphen is no option of ours" "no program -v in PATH" "$work/out"
 }
 
 # member TASK MIN MAX COUNT [NAME=VALUE...]: a member of a probe array of run "t"
