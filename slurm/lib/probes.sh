@@ -34,8 +34,8 @@ list_probe_units() {
       [[ $representation != encoder ]] || times=0
       for time in $times; do
         [[ $representation != score || $time != 0 ]] || continue # singular there
-        printf '%s\t' "$name.$representation.t$time" "$config" "$table" "$representation" "$time"
-        echo "$baselines"
+        printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$name.$representation.t$time" "$config" "$table" "$representation" "$time" "$baselines" ||
+          die "cannot write the units of $config: see the line above, and 'df' for the room on the file system"
         baselines=false
       done
     done
@@ -47,8 +47,15 @@ write_probe_list() { # stage members
   local list=$run_folder/jobs/$1.list aside
   aside=$list.$(hostname).$$.partial
   mkdir -p "${list%/*}"
-  (list_probe_units) >"$aside" || exit 1
-  { mv "$aside" "$list" && write_whole "$run_folder/jobs/$1.members" "$2"; } || die "cannot write $list: see the lines above"
+  if ! (list_probe_units) >"$aside"; then
+    rm -f "$aside"
+    exit 1
+  fi
+  if [[ ! -s $aside ]]; then
+    rm -f "$aside"
+    die "no unit to probe: see LSD_PROBE_TASKS, LSD_PROBE_REPRESENTATIONS and LSD_PROBE_TIMES (score has none at t = 0)"
+  fi
+  { mv "$aside" "$list" && write_whole "$run_folder/jobs/$1.members" "$2"; } || { rm -f "$aside" && die "cannot write $list: see the lines above"; }
 }
 
 probe_sweep_stage() {
@@ -75,7 +82,7 @@ probe_sweep_stage() {
 # Whether all units of a member are done, as far as the list is known.
 probe_member_is_done() { # stage member members
   local unit number=0
-  [[ -e $run_folder/jobs/$1.list ]] || return 1
+  [[ -s $run_folder/jobs/$1.list ]] || return 1
   while read -r unit _; do
     number=$((number + 1))
     (((number - 1) % $3 != $2)) || [[ $(folder_state "$1/$unit") == "done" ]] || return 1

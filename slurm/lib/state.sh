@@ -87,6 +87,10 @@ units_state() {
     echo failed
     return
   fi
+  if [[ ! -s $run_folder/jobs/$1.list ]]; then
+    echo missing
+    return
+  fi
   states=" $(while read -r unit _; do folder_state "$1/$unit"; done <"$run_folder/jobs/$1.list" | tr '\n' ' ')"
   for state in failed stopped running missing; do
     [[ $states != *" $state "* ]] || break

@@ -4,7 +4,7 @@
 # files and settings. Sourced by script_tests.sh.
 
 fault_tests=(exit_codes elsewhere signal_between_stages endless_requeue early_failures full_disk asked_locks
-  site_files launch_options probe_subset probe_array_in_queue refused_settings linked_folder cancel_order from_one splitting)
+  site_files launch_options probe_subset full_disk_sweep probe_array_in_queue refused_settings linked_folder cancel_order from_one splitting)
 
 site_with() { # line...: a site file of its own in $work/site.sh
   printf '%s\n' "source tests/slurm/test_site.sh" "$@" >"$work/site.sh"
@@ -228,6 +228,26 @@ test_probe_subset() {
   check "with the number: its own unit" "0 a.diffusion.t0.3" "$code $(sed -n 's/.*--run.directory [^ ]*probe_nm\/\([^ ]*\).*/\1/p' "$FAKE_LOG")"
   member 0 0 0 1
   check "an array of one: all of them" "0 4" "$code $(calls)"
+}
+
+probe_state() { slurm/pipeline.sh --status t | awk '$1 == "probe_nm" {print $3}'; }
+
+test_full_disk_sweep() {
+  fresh_probe
+  # shellcheck disable=SC2317,SC2059  # the scripts call it
+  printf() { [[ ! -e $FAKE_FULL ]] && builtin printf "$@"; }
+  export -f printf
+  touch "$work/full"
+  member 0 0 0 1 FAKE_FULL="$work/full"
+  unset -f printf
+  check "no room for the list of units: code, starts, no list" "1 0 " "$code $(calls) $(ls "$LSD_RUNS/t/jobs")"
+  check_has "... told" "cannot write the units of $work/a.cfg" "$work/out"
+  mkdir -p "$LSD_RUNS/t/jobs"
+  : >"$LSD_RUNS/t/jobs/probe_nm.list"
+  check "an empty list is no sweep that is done" missing "$(probe_state)"
+  member 0 0 0 1 LSD_PROBE_REPRESENTATIONS=score LSD_PROBE_TIMES=0
+  check "a sweep without any unit: code" 1 "$code"
+  check_has "... told" "no unit to probe" "$work/out"
 }
 
 test_probe_array_in_queue() {
