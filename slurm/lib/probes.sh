@@ -19,7 +19,7 @@ config_value() { # section key
 # Lines of unit, config, table, representation, t, baselines (with the first unit of a task).
 list_probe_units() {
   local config configs=(configs/probe_*.cfg) text name table representation time times baselines
-  [[ -z ${LSD_PROBE_TASKS:-} ]] || read -r -a configs <<<"$LSD_PROBE_TASKS"
+  [[ -z ${LSD_PROBE_TASKS:-} ]] || read -r -d '' -a configs <<<"$LSD_PROBE_TASKS" || true # at line ends as well
   for config in "${configs[@]}"; do
     text=$("${LSD_WRAPPER[@]}" "$(program_path lsd_probe)" --config "$config" --run.directory - --features.autoencoder - --print-config) ||
       die "the probe task $config cannot be read (its words are above)"

@@ -9,7 +9,7 @@
 #   LSD_LATENTS   dump, diffusion: recompute (default: the dump holds moments only) or stored (per-residue latents)
 # Further arguments of a stage script go to its program.
 
-read -r -a program_options <<<"${LSD_OPTIONS:-}"
+read -r -d '' -a program_options <<<"${LSD_OPTIONS:-}" || true # at blanks and line ends, with no patterns
 
 # These set failing_stage as soon as they know the stage's name: see `die` in stage.sh.
 

@@ -324,6 +324,12 @@ test_splitting() {
   slurm/pipeline.sh --dry-run "$work/glob.cfg" >"$work/out" 2>/dev/null
   check_has "sbatch options are split at blanks and nothing else" "--exclusive '--nodelist=[c]onfigs' '[c]onfigs' --dependency" "$work/out"
   fresh_probe
+  sed 's/a.csv/b.csv/' "$work/a.cfg" >"$work/b.cfg"
+  member 0 0 0 1 LSD_PROBE_TASKS="$(ls "$work"/[ab].cfg)" LSD_OPTIONS="--one 1"$'\n'"--two 2"
+  check "tasks in lines: code, units of both" "0 a.diffusion.t0.1 b.diffusion.t0.1" \
+    "$code $(sed -n 's/.*--run.directory [^ ]*probe_nm\/\([^ ]*t0.1\) .*/\1/p' "$FAKE_LOG" | xargs)"
+  check "options in lines: all of them" 8 "$(grep -c -- '--one 1 --two 2$' "$FAKE_LOG")"
+  fresh_probe
   member 0 0 0 1 LSD_PROBE_TASKS="$work/[a].cfg"
   check "a task's config is taken by its name" "1 0" "$code $(calls)"
 }
