@@ -28,7 +28,7 @@ test_nodes() {
 }
 
 # Only the rank on the node to be lost stands still: the other one waits for it when its node goes, and gives up before
-# Slurm believes it.
+# Slurm believes it: 10 s behind its standing still, against some 20 s or more behind the end of its node (SlurmdTimeout).
 submit_lost() {
   local training_options=("${training_options[@]}" --collective-timeout 10)
   LSD_FAULT='train.step_done#45@1=stop' submit_training lost "$@"
