@@ -49,11 +49,11 @@ seconds_of() { # time
   fi
 }
 
-# A job whose signal comes at once would stop and requeue itself for ever.
+# A job whose signal comes at once would stop and requeue itself for ever. To sbatch a time of 0 is no limit.
 check_time() { # file kind time whose
   local seconds ahead=${setting[$2.signal_seconds]:-300}
   seconds=$(seconds_of "$3") || die "$1: $2.time = '$3': as sbatch takes it: minutes, hours:minutes:seconds or days-hours"
-  ((seconds > ahead)) ||
+  ((seconds == 0 || seconds > ahead)) ||
     die "$1: $2.time = '$3'${4:-} is over before it begins: the job is told to stop $ahead s ahead of that; raise it, or lower $2.signal_seconds"
 }
 

@@ -278,6 +278,9 @@ test_probe_array_in_queue() {
 test_refused_settings() {
   refused "a signal ahead of the script's own time" "report.time = '00:30:00' (its script's) is over before it begins" "$(grep -v '^report.time' tests/slurm/mini.cfg)" "report.signal_seconds = 7200"
   SBATCH_TIMELIMIT=4 refused "SBATCH_TIMELIMIT below the signal" "train.time = '4' (SBATCH_TIMELIMIT) is over before it begins" "$(grep -v '^train.time' tests/slurm/mini.cfg)"
+  { grep -v '^train.time\|^report.time' tests/slurm/mini.cfg && echo "report.time = 0"; } >"$work/endless.cfg"
+  SBATCH_TIMELIMIT=0 slurm/pipeline.sh --dry-run "$work/endless.cfg" >"$work/out" 2>/dev/null
+  check "a time of 0 is no limit, as for sbatch" "0 1" "$? $(grep -c -- '--time=0 .*report.sh' "$work/out")"
   refused "a time by another way" "train.sbatch: --time is not for here" "$(cat tests/slurm/mini.cfg)" "train.sbatch = --exclusive --time=4"
   refused "a variant twice" "'nm' is named twice" "variants = nm tn nm"
   refused "a variant without its config" "train_nm has no config file configs/nm.cfg: set train.config" "variants = nm"
