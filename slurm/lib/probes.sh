@@ -18,10 +18,11 @@ config_value() { # section key
 
 # Lines of unit, config, table, representation, t, baselines (with the first unit of a task).
 list_probe_units() {
-  local config configs=(configs/probe_*.cfg) text name table representation time times baselines
+  local program config configs=(configs/probe_*.cfg) text name table representation time times baselines
   [[ -z ${LSD_PROBE_TASKS:-} ]] || read -r -d '' -a configs <<<"$LSD_PROBE_TASKS" || true # at line ends as well
+  program=$(program_path lsd_probe) || exit 1
   for config in "${configs[@]}"; do
-    text=$("${LSD_WRAPPER[@]}" "$(program_path lsd_probe)" --config "$config" --run.directory - --features.autoencoder - --print-config) ||
+    text=$("${LSD_WRAPPER[@]}" "$program" --config "$config" --run.directory - --features.autoencoder - --print-config) ||
       die "the probe task $config cannot be read (its words are above)"
     table=$(config_value task file <<<"$text")
     name=$(config_value task name <<<"$text")

@@ -122,6 +122,10 @@ test_early_failures() {
   fresh
   env LSD_RUN=t LSD_VARIANT=nm bash slurm/probe_sweep.sh >"$work/out" 2>&1
   check "a sweep that lacks its inputs" "probe_nm needs train_nm of run t" "$(reason_in_status | cut -d, -f1)"
+  fresh_probe
+  env -u LSD_BIN LSD_RUN=t LSD_VARIANT=nm LSD_SITE="$work/no_site.sh" PATH="${PATH#"$work/bin:"}" bash "$work/copy/slurm/probe_sweep.sh" >"$work/out" 2>&1
+  check "a sweep whose program is missing" "no program lsd_probe in 'build/bin' or PATH" "$(reason_in_status | cut -d: -f1)"
+  check "... and nothing more" 1 "$(wc -l <"$work/out")"
 }
 
 test_full_disk() {
