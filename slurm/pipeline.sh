@@ -136,7 +136,7 @@ submit_all() {
   [[ $dry_run == 1 ]] || mkdir -p "$run_folder/jobs"
   for stage in "${stages[@]}"; do
     [[ -n ${chosen[$stage]:-} ]] || continue
-    state=$(stage_state "$stage")
+    state=$(planned_state "$stage")
     mapfile -t live < <(live_jobs "$stage")
     if [[ $state == "done" && ($stage != report || -z $(dependency_of report)) ]]; then
       say "$stage: done"
@@ -145,6 +145,7 @@ submit_all() {
       say "$stage: in the queue as job ${live[*]}"
     else
       [[ ${#live[@]} == 0 ]] || say "$stage: in the queue as job ${live[*]}, but for tasks $(open_tasks "$stage")"
+      [[ $state != outgrown ]] || say "$stage: done, but for units that this file asks for by now"
       [[ $state != failed ]] || say "$stage: trying again; it failed before: $(stage_reason "$stage")"
       submit_stage "$stage"
     fi
@@ -155,7 +156,7 @@ run_all_here() {
   local stage variables code job=${SLURM_JOB_ID:-by_hand.$$}
   for stage in "${stages[@]}"; do
     [[ -n ${chosen[$stage]:-} ]] || continue
-    [[ $stage == report || $(stage_state "$stage") != "done" ]] || { say "$stage: done" && continue; }
+    [[ $stage == report || $(planned_state "$stage") != "done" ]] || { say "$stage: done" && continue; }
     mapfile -t variables < <(stage_environment "$stage" 1)
     code=0
     if [[ -n $received ]]; then

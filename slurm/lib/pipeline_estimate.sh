@@ -108,11 +108,29 @@ estimate_probe() { # stage
   echo "$(wc -l <<<"$units") units for $(kind_setting "$1" jobs 4) members; each tells its time when it has begun"
 }
 
-# Told when the run is submitted: the probes come last, maybe days later.
+# Told when the run is submitted: the probes come last, maybe days later. Sets wanted_units for asks_for_more.
+wanted_units=""
 warn_of_missing_tables() {
   local table
   [[ -n ${setting[probe.tasks]:-} ]] && program_path lsd_probe >/dev/null 2>&1 || return 0
-  (planned_units) | cut -f 3 | sort -u | while read -r table; do
+  wanted_units=$(planned_units) || exit 1
+  [[ -n $wanted_units ]] || return 0
+  cut -f 3 <<<"$wanted_units" | sort -u | while read -r table; do
     [[ -e $table ]] || say "no table $table of probe.tasks: put it there before the probes begin (LSD_TASKS is ${LSD_TASKS:-not set})"
   done
+}
+
+# Whether the file names units of a sweep that its list has not, such as those of a task added since. Unknown, so no, where
+# there is no lsd_probe to ask.
+asks_for_more() { # stage
+  [[ ${kind_of[$1]} == probe && -n $wanted_units && -e $run_folder/jobs/$1.list ]] || return 1
+  grep -qvxF -f <(cut -f 1 "$run_folder/jobs/$1.list") <(cut -f 1 <<<"$wanted_units")
+}
+
+# As stage_state; `outgrown` is a sweep that is done, but for units that the file asks for by now.
+planned_state() { # stage
+  local state
+  state=$(stage_state "$1")
+  [[ $state != "done" ]] || ! asks_for_more "$1" || state=outgrown
+  echo "$state"
 }

@@ -4,7 +4,7 @@
 # files and settings. Sourced by script_tests.sh.
 
 fault_tests=(exit_codes elsewhere signal_between_stages endless_requeue early_failures full_disk asked_locks
-  site_files launch_options probe_subset full_disk_sweep probe_array_in_queue refused_settings linked_folder cancel_order from_one splitting)
+  site_files launch_options probe_subset full_disk_sweep probe_array_in_queue probe_added refused_settings linked_folder cancel_order from_one splitting)
 
 site_with() { # line...: a site file of its own in $work/site.sh
   printf '%s\n' "source tests/slurm/test_site.sh" "$@" >"$work/site.sh"
@@ -254,10 +254,15 @@ test_full_disk_sweep() {
   check_has "... told" "no unit to probe" "$work/out"
 }
 
-test_probe_array_in_queue() {
-  fresh_probe
+# The units of `member`, as a file of run "t".
+probe_pipeline() {
   { sed 's/^run = .*/run = t/; s/^probe.tasks = .*/probe.tasks = a.cfg/; s/^probe.jobs = .*/probe.jobs = 4/' tests/slurm/mini.cfg | sed "s#= a.cfg#= $work/a.cfg#"
     printf 'probe.times = 0.1 0.2 0.3 0.4\n'; } | sed 's/^probe.representations = .*/probe.representations = diffusion/' >"$work/probe.cfg"
+}
+
+test_probe_array_in_queue() {
+  fresh_probe
+  probe_pipeline
   rm -f "$work/ever" "$work/submitted"
   printf '#!/bin/sh\ncat "%s/queue"\n' "$work" | tool squeue
   printf '#!/bin/sh\necho "$*" | tee -a "%s/ever" >>"%s/submitted"\nwc -l <"%s/ever"\n' "$work" "$work" "$work" | tool sbatch
@@ -277,6 +282,30 @@ test_probe_array_in_queue() {
   PATH=$work/tools:$PATH slurm/pipeline.sh --from probe "$work/probe.cfg" >"$work/out" 2>&1
   check "... nothing of it once all is in the queue" 0 "$(grep -c probe_sweep "$work/submitted")"
   no_tools
+}
+
+# A task that is added to the file of a run whose sweep is done.
+test_probe_added() {
+  local options=(--from probe "$work/probe.cfg")
+  fresh_probe
+  probe_pipeline
+  member 0 0 0 1
+  FAKE_END='done' slurm/pipeline.sh --here "${options[@]}" >"$work/out" 2>&1
+  check_has "a sweep that has all units of the file is done" "probe_nm: done" "$work/out"
+  slurm/pipeline.sh --dry-run "${options[@]}" >"$work/out" 2>&1
+  check "... and not submitted" 0 "$(grep -c probe_sweep "$work/out")"
+  sed 's/a.csv/b.csv/' "$work/a.cfg" >"$work/b.cfg"
+  sed -i "s#^probe.tasks = .*#& $work/b.cfg#" "$work/probe.cfg"
+  slurm/pipeline.sh --dry-run "${options[@]}" >"$work/out" 2>&1
+  check_has "units that the file asks for by now: told" "probe_nm: done, but for units that" "$work/out"
+  check "... submitted, and the report behind them" "1 --dependency=afterok:<probe_nm.1>" \
+    "$(grep -c 'array=0-3.*probe_sweep' "$work/out") $(grep -o -e '--dependency=[^ ]*' "$work/out")"
+  : >"$FAKE_LOG"
+  FAKE_END='done' slurm/pipeline.sh --here "${options[@]}" >"$work/out" 2>&1
+  check "... made here as well, the new ones alone" "0 4 0" "$? $(grep -c 'probe_nm/b' "$FAKE_LOG") $(grep -c 'probe_nm/a' "$FAKE_LOG")"
+  sed -i "s#^probe.tasks = .*#probe.tasks = $work/b.cfg#" "$work/probe.cfg"
+  slurm/pipeline.sh --dry-run "${options[@]}" >"$work/out" 2>&1
+  check "a task taken away leaves a sweep done" 0 "$(grep -c probe_sweep "$work/out")"
 }
 
 test_refused_settings() {
