@@ -143,10 +143,12 @@ submit_all() {
     elif queue_has_all_of "$stage"; then
       job_of[$stage]=$(queued_ids "$stage")
       say "$stage: in the queue as job ${live[*]}"
+      wait_anew "$stage"
     else
       [[ ${#live[@]} == 0 ]] || say "$stage: in the queue as job ${live[*]}, but for tasks $(open_tasks "$stage")"
       [[ $state != outgrown ]] || say "$stage: done, but for units that this file asks for by now"
       [[ $state != failed ]] || say "$stage: trying again; it failed before: $(stage_reason "$stage")"
+      wait_anew "$stage"
       submit_stage "$stage"
     fi
   done

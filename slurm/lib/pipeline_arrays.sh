@@ -76,3 +76,32 @@ queued_ids() { # stage
   fi
   echo "${ids%:}"
 }
+
+# Whether a stage that JOB of STAGE waits for has been submitted again since.
+is_overtaken() { # stage job
+  local need
+  for need in ${needs[$1]}; do
+    [[ -n ${job_of[$need]:-} ]] || continue
+    [[ ${job_of[$need]} != "<"* ]] || return 0 # a dry run would submit it now
+    ! awk -v need="$need" -v job="$2" '$3 == job {seen = 1} $1 == need {newer = seen} END {exit !newer}' "$(jobs_file)" || return 0
+  done
+  return 1
+}
+
+# The jobs of a stage that wait in the queue, told to wait for the tasks that have taken the place of lost ones: on the old
+# array alone they would be cancelled by Slurm. Slices behind the first one wait for each other.
+wait_anew() { # stage
+  local id dependency
+  dependency=$(dependency_of "$1")
+  for id in $(live_jobs "$1" 1); do
+    [[ -n $dependency && ${in_queue[$id]} == PENDING* ]] || continue
+    is_overtaken "$1" "$id" || continue
+    if [[ $dry_run == 1 ]]; then
+      echo "scontrol update JobId=$id Dependency=$dependency"
+    else
+      scontrol update "JobId=$id" "Dependency=$dependency" ||
+        die "$1: job $id waits for jobs of which some are lost, and cannot be told to wait for ${dependency#*:} (scontrol's words are above): scancel $id, then the same command"
+      say "$1: job $id now waits for ${dependency#*:}"
+    fi
+  done
+}

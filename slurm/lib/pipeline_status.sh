@@ -22,12 +22,12 @@ read_queue() {
   done <<<"$text"
 }
 
-# The ids of a stage's jobs that are still in the queue, in slice order.
-live_jobs() { # stage
+# The ids of a stage's jobs that are still in the queue, in slice order; with a slice, only those of it.
+live_jobs() { # stage [slice]
   local stage slice id
   [[ -e $(jobs_file) ]] || return 0
   while read -r stage slice id; do
-    [[ $stage == "$1" && -n ${in_queue[$id]:-} ]] && echo "$id"
+    [[ $stage == "$1" && $slice == "${2:-$slice}" && -n ${in_queue[$id]:-} ]] && echo "$id"
   done <"$(jobs_file)"
   return 0
 }

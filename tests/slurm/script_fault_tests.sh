@@ -263,7 +263,7 @@ probe_pipeline() {
 test_probe_array_in_queue() {
   fresh_probe
   probe_pipeline
-  rm -f "$work/ever" "$work/submitted"
+  rm -f "$work/ever" "$work/submitted" "$work/updated"
   printf '#!/bin/sh\ncat "%s/queue"\n' "$work" | tool squeue
   printf '#!/bin/sh\necho "$*" | tee -a "%s/ever" >>"%s/submitted"\nwc -l <"%s/ever"\n' "$work" "$work" "$work" | tool sbatch
   : >"$work/queue"
@@ -272,15 +272,22 @@ test_probe_array_in_queue() {
   # Members 0 and 1 ended, 1 without its unit; 2 runs; 3 was cancelled.
   member 0 0 3 4
   member 1 0 3 4 FAKE_END=failed
-  printf '1 RUNNING 5:00 2\n' >"$work/queue"
+  printf '1 RUNNING 5:00 2\n2 PENDING 5:00 N/A\n' >"$work/queue"
+  printf '#!/bin/sh\necho "$*" >>"%s/updated"\n' "$work" | tool scontrol
   : >"$work/submitted"
+  PATH=$work/tools:$PATH slurm/pipeline.sh --dry-run --from probe "$work/probe.cfg" >"$work/out" 2>&1
+  check_has "a sweep half dead: what the report will wait for" "scontrol update JobId=2 Dependency=afterok:<probe_nm.1>:1_2" "$work/out"
+  check "... a dry run updates nothing" 0 "$(grep -c update "$work/updated")"
   PATH=$work/tools:$PATH slurm/pipeline.sh --from probe "$work/probe.cfg" >"$work/out" 2>&1
   check "a sweep half dead: the members that failed or are gone" "--array=1,3" "$(head -n 1 "$work/submitted" | grep -oE -e '--array=[0-9,-]+')"
-  check_has "... the report waits for them and the one that runs" "--dependency=afterok:3:1_2" "$work/submitted"
+  check "... the report that is in the queue waits for them and the one that runs" "1 update JobId=2 Dependency=afterok:3:1_2" \
+    "$(wc -l <"$work/submitted") $(grep update "$work/updated")"
+  check_has "... told" "report: job 2 now waits for 3:1_2" "$work/out"
   printf '1 RUNNING 5:00 2\n3 PENDING 5:00 1\n3 PENDING 5:00 3\n' >"$work/queue"
   : >"$work/submitted"
   PATH=$work/tools:$PATH slurm/pipeline.sh --from probe "$work/probe.cfg" >"$work/out" 2>&1
   check "... nothing of it once all is in the queue" 0 "$(grep -c probe_sweep "$work/submitted")"
+  check_has "... a report that is not there waits for all of them" "--dependency=afterok:1_2:3_1:3_3" "$work/submitted"
   no_tools
 }
 

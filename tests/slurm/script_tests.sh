@@ -265,6 +265,20 @@ test_dump_array_in_queue() {
   PATH=$tools:$PATH slurm/pipeline.sh --from dump "$work/array.cfg" >"$work/out" 2>&1
   check "queue: the task that is gone, beside the one that runs" "--array=2" "$(head -n 1 "$work/submitted" | grep -oE -e '--array=[0-9,-]+')"
   check_has "queue: later stages wait for both" "--dependency=afterok:$(grep -n array=2 "$work/ever" | cut -d: -f1):1_1" "$work/submitted"
+  # Task 2 is gone again, this time with the later stages in the queue: diffusion 9, probes 10, report 11.
+  printf '1 RUNNING 5:00 1\n9 PENDING 5:00 N/A\n10 PENDING 5:00 0\n10 PENDING 5:00 1\n11 PENDING 5:00 N/A\n' >"$work/queue"
+  printf '#!/bin/sh\necho "$*" >>"%s/updated"\n[ ! -e "%s/deaf" ]\n' "$work" "$work" >"$tools/scontrol"
+  chmod +x "$tools/scontrol"
+  rm "$work/submitted"
+  touch "$work/submitted" "$work/updated" "$work/deaf"
+  PATH=$tools:$PATH slurm/pipeline.sh --from dump "$work/array.cfg" >"$work/out" 2>&1
+  check "queue: a job that cannot be told to wait for the new task: code" 1 $?
+  check_has "queue: ... the way out" "scancel 9, then the same command" "$work/out"
+  rm "$work/deaf" "$work/updated"
+  printf '12 PENDING 5:00 2\n' >>"$work/queue"
+  PATH=$tools:$PATH slurm/pipeline.sh --from dump "$work/array.cfg" >"$work/out" 2>&1
+  check "queue: the stage behind the task is told to wait for it, nothing else is, nothing is submitted twice" \
+    "0 1 update JobId=9 Dependency=afterok:1_1:12_2" "$? $(wc -l <"$work/submitted") $(grep update "$work/updated")"
 }
 
 # units [NAME=VALUE...]: the units of run "t"'s probe sweep, from its own configs
