@@ -52,6 +52,6 @@ case $FAKE_END in
   wait)
     trap 'say STOPPED "by a signal"; exit 75' USR1
     touch "$folder/waiting"
-    for _ in {1..200}; do sleep 0.05; done
+    for _ in {1..1200}; do sleep 0.05; done
     ;;
 esac

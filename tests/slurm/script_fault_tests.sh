@@ -63,10 +63,10 @@ test_signal_between_stages() {
   sed 's/^run = .*/run = t/' tests/slurm/mini.cfg >"$work/here.cfg"
   FAKE_END=late bash slurm/single_node.sh "$work/here.cfg" >"$work/out" 2>&1 &
   pid=$!
-  for _ in {1..400}; do [[ -e $LSD_RUNS/t/shard/waiting ]] && break; sleep 0.05; done
+  for _ in {1..1200}; do [[ -e $LSD_RUNS/t/shard/waiting ]] && break; sleep 0.05; done
   kill -USR1 "$pid"
   # It goes this way twice: to the pipeline, and from there to the stage.
-  for _ in {1..400}; do [[ $(grep -c "telling the program" "$work/out") == 3 ]] && break; sleep 0.05; done
+  for _ in {1..1200}; do [[ $(grep -c "telling the program" "$work/out") == 3 ]] && break; sleep 0.05; done
   touch "$LSD_RUNS/t/shard/go"
   code=0
   wait "$pid" || code=$?

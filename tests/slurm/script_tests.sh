@@ -140,7 +140,7 @@ test_signals() {
     # `set -m`: a background command of a script would ignore INT.
     (set -m && exec env LSD_RUN=t FAKE_END=wait bash slurm/train_nm_s.sh) >"$work/out" 2>&1 &
     pid=$!
-    for _ in {1..100}; do [[ -e $LSD_RUNS/t/train_nm_s/waiting ]] && break; sleep 0.05; done
+    for _ in {1..1200}; do [[ -e $LSD_RUNS/t/train_nm_s/waiting ]] && break; sleep 0.05; done
     kill -"$signal" "$pid"
     code=0
     wait "$pid" || code=$?
@@ -153,13 +153,14 @@ test_signals() {
 test_early_signal() {
   local pid
   fresh
-  printf '#!/bin/sh\ntouch %s/starting\nsleep 1\necho "lsd_train_autoencoder 1"\n' "$work" >"$work/bin/mpirun"
+  printf '#!/bin/sh\ntouch %s/starting\nuntil [ -e %s/told ]; do sleep 0.05; done\necho "lsd_train_autoencoder 1"\n' "$work" "$work" >"$work/bin/mpirun"
   chmod +x "$work/bin/mpirun"
-  rm -f "$work/starting"
+  rm -f "$work/starting" "$work/told"
   env LSD_RUN=t LSD_RANKS=2 LSD_LAUNCHER=mpirun bash slurm/train_nm_s.sh >"$work/out" 2>&1 &
   pid=$!
   until [[ -e $work/starting ]]; do sleep 0.05; done
   kill -USR1 "$pid"
+  touch "$work/told"
   code=0
   wait "$pid" || code=$?
   check "a signal before the program was started: code, no failure" "75 stopped" "$code $(slurm/pipeline.sh --status t 2>/dev/null | awk '$1 == "train_nm_s" {print $3}' | grep . || echo missing)"
