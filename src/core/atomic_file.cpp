@@ -19,6 +19,7 @@
 #include "lsd/core/error.h"
 #include "lsd/core/fault_point.h"
 #include "lsd/core/log.h"
+#include "lsd/core/partial_files.h"
 #include "lsd/core/system_problem.h"
 
 namespace fs = std::filesystem;
@@ -244,11 +245,7 @@ void require_free_space(const fs::path& path, std::uint64_t bytes, std::string_v
 }
 
 void remove_partials(const fs::path& folder) {
-  if (!fs::is_directory(folder)) return;
-  std::vector<fs::path> leftovers;
-  for (const auto& entry : fs::directory_iterator(folder))
-    if (entry.path().filename().string().ends_with(kPartialSuffix)) leftovers.push_back(entry.path());
-  for (const auto& leftover : leftovers) fs::remove_all(leftover);
+  remove_partials_if(folder, [](const std::string&) { return true; });
 }
 
 }  // namespace lsd

@@ -18,6 +18,7 @@
 #include "lsd/core/build_info.h"
 #include "lsd/core/error.h"
 #include "lsd/core/fault_point.h"
+#include "lsd/core/partial_files.h"
 #include "lsd/core/system_problem.h"
 #include "run_remains_internal.h"
 
@@ -164,7 +165,8 @@ RunDir::RunDir(fs::path folder, std::string_view program, std::string_view confi
     environment = anew;
     was_here_ = false;
   }
-  remove_partials(folder_);
+  // Those of attempts may be another start's that still writes: the attempt that follows it clears up.
+  remove_partials_if(folder_, [](const std::string& name) { return !attempt_in_partial(name); });
   environment["starts"].push_back({{"time", utc_now()},
                                    {"version", version()},
                                    {"git_revision", git_revision()},

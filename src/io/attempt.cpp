@@ -20,6 +20,7 @@
 
 #include "lsd/core/atomic_file.h"
 #include "lsd/core/error.h"
+#include "lsd/core/partial_files.h"
 #include "lsd/core/system_problem.h"
 
 namespace fs = std::filesystem;
@@ -90,17 +91,6 @@ std::string text_of(const AttemptInfo& info) {
   if (info.host.empty()) return fmt::format("attempt {}", info.number);
   return fmt::format("attempt {} (host {}, pid {}{}{}, begun {})", info.number, info.host, info.pid,
                      info.job.empty() ? "" : ", job ", info.job, info.time);
-}
-
-// The number in `<name>.a0003.<process>-<call>.partial`.
-std::optional<std::int64_t> number_in_partial(const std::string& name) {
-  if (!name.ends_with(".partial")) return std::nullopt;
-  for (auto at = name.find(".a"); at != std::string::npos; at = name.find(".a", at + 1)) {
-    const auto begin = at + 2, end = name.find('.', begin);
-    if (end == std::string::npos) return std::nullopt;
-    if (const auto number = number_from(std::string_view(name).substr(begin, end - begin))) return number;
-  }
-  return std::nullopt;
 }
 
 }  // namespace
@@ -179,7 +169,7 @@ void Attempt::remove_older_partials(const fs::path& folder) const {
   std::vector<fs::path> leftovers;
   std::error_code error;
   for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error))
-    if (const auto number = number_in_partial(entry->path().filename().string()); number && *number < number_)
+    if (const auto number = attempt_in_partial(entry->path().filename().string()); number && *number < number_)
       leftovers.push_back(entry->path());
   // One that still writes may add files meanwhile: what cannot be removed now is removed next time.
   for (const auto& leftover : leftovers) fs::remove_all(leftover, error);

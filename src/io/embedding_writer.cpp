@@ -55,6 +55,17 @@ struct EmbeddingWriter::State {
   BlockChecksums row_sums;
   ChecksumStream all_sums;
   std::function<void()> before_commit;
+
+  // When the partial file cannot be handled: a newer attempt may have cleared it away, and that is then the reason.
+  template <class Body>
+  auto handle_partial(Body&& body) const {
+    try {
+      return body();
+    } catch (const std::exception&) {
+      before_commit();
+      throw;
+    }
+  }
   bool finished = false, committed = false;
 
   std::uint64_t records() const { return plan.ids.size(); }
@@ -191,12 +202,12 @@ EmbeddingPart EmbeddingWriter::finish(const EmbeddingMoments& moments, std::int6
     state.matrix = {};
     state.checksums.close("finish the checksums");
     state.file.close("finish writing " + state.partial.string());
-    state.before_commit();  // here too: a newer attempt may have cleared the partial file away
-    const auto file_checksum = append_trailer(state.partial);
-    const auto bytes = static_cast<std::int64_t>(std::filesystem::file_size(state.partial));
+    state.before_commit();
+    const auto file_checksum = state.handle_partial([&] { return append_trailer(state.partial); });
+    const auto bytes = state.handle_partial([&] { return std::filesystem::file_size(state.partial); });
     fault_point("dump.part_closed");
     state.before_commit();
-    state.committed = commit_file_once(state.partial, state.path);
+    state.committed = state.handle_partial([&] { return commit_file_once(state.partial, state.path); });
     state.finished = true;
     fault_point("dump.part_committed");
     return EmbeddingPart{.name = state.path.filename().string(),
@@ -205,7 +216,7 @@ EmbeddingPart EmbeddingWriter::finish(const EmbeddingMoments& moments, std::int6
                          .tokens = static_cast<std::int64_t>(state.plan.offsets.back()),
                          .residues = state.plan.residues,
                          .overflows = overflows,
-                         .bytes = bytes,
+                         .bytes = static_cast<std::int64_t>(bytes),
                          .checksum = state.all_sums.value(),
                          .file_checksum = file_checksum};
   });

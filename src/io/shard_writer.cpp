@@ -119,18 +119,27 @@ ShardEntry ShardWriter::finish() {
     fault_point("shard.rows_written");
     state_->close_tables();
     fault_point("shard.tables_closed");
-    // Before the file is looked at: a newer attempt removes what this one had begun.
+    // Before the file is looked at and when it cannot be: a newer attempt removes what this one had begun.
     if (state_->attempt) state_->attempt->check_current();
-    const ShardEntry entry{.name = state_->target.filename().string(),
-                           .records = static_cast<std::int64_t>(state_->sizes.records),
-                           .residues = static_cast<std::int64_t>(state_->sizes.residues),
-                           .bytes = static_cast<std::int64_t>(std::filesystem::file_size(state_->partial)),
-                           .checksum = checksum_of_file(state_->partial)};
-    commit_file(state_->partial, state_->target);
-    state_.reset();
-    fault_point("shard.committed");
-    return entry;
+    try {
+      return commit();
+    } catch (const std::exception&) {
+      if (state_ && state_->attempt) state_->attempt->check_current();
+      throw;
+    }
   });
+}
+
+ShardEntry ShardWriter::commit() {
+  const ShardEntry entry{.name = state_->target.filename().string(),
+                         .records = static_cast<std::int64_t>(state_->sizes.records),
+                         .residues = static_cast<std::int64_t>(state_->sizes.residues),
+                         .bytes = static_cast<std::int64_t>(std::filesystem::file_size(state_->partial)),
+                         .checksum = checksum_of_file(state_->partial)};
+  commit_file(state_->partial, state_->target);
+  state_.reset();
+  fault_point("shard.committed");
+  return entry;
 }
 
 std::string shard_name(std::string_view split, std::int64_t index, std::int64_t count) {

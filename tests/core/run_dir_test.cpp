@@ -131,6 +131,17 @@ TEST(RunDir, AnArraysFolderIsTakenOverOnceAllItsTasksHaveEnded) {
   expect_error<UserError>([&] { claim_run_folder(folder / "run", "lsd_x", "00ff"); }, {"another run"});
 }
 
+TEST(RunDir, AnAttemptThatStillWritesKeepsItsPartialFiles) {
+  const testing::TemporaryFolder folder;
+  open_run(folder / "run");
+  for (const auto* name : {"shard.h5.a0001.7f-3.partial", "config.cfg.7f-3.partial", "odd.a.7f-4.partial"})
+    write_file_atomically(folder / "run" / name, std::string_view("x"));
+  open_run(folder / "run");
+  EXPECT_TRUE(fs::exists(folder / "run/shard.h5.a0001.7f-3.partial"));
+  EXPECT_FALSE(fs::exists(folder / "run/config.cfg.7f-3.partial"));
+  EXPECT_FALSE(fs::exists(folder / "run/odd.a.7f-4.partial"));
+}
+
 // As slurm/lib/stage.sh does before it starts a program.
 TEST(RunDir, AWordPutAsideStillSaysThatTheStartHasEnded) {
   const testing::TemporaryFolder folder;

@@ -139,6 +139,18 @@ TEST(Embeddings, AWriterThatDoesNotFinishLeavesNothing) {
   EXPECT_THROW(writer.append(std::as_bytes(std::span(two_rows))), InternalError);
 }
 
+// A newer attempt may clear a partial file away right behind the question whether there is one.
+TEST(Embeddings, APartialFileThatIsGoneIsANewerAttempts) {
+  const TemporaryFolder folder;
+  int questions = 0;
+  EmbeddingWriter writer(folder.path(), identity_of(EmbeddingKind::moments, 1), {.count = 1, .offsets = {0}, .ids = {}},
+                         {.partial = folder / "x.partial", .before_commit = [&] {
+                            if (++questions > 1) throw SystemError("superseded by attempt 2");
+                            std::filesystem::remove(folder / "x.partial");
+                          }});
+  expect_error<SystemError>([&] { writer.finish(moments_of(0, 1, 0.0), 0); }, {"superseded by attempt 2"});
+}
+
 TEST(Embeddings, EmptyPartsAndMomentsOnlyParts) {
   const TemporaryFolder folder;
   const auto identity = identity_of(EmbeddingKind::moments, 2);

@@ -41,6 +41,8 @@ class ShardWriter {
   ShardEntry finish();
 
  private:
+  ShardEntry commit();
+
   struct State;
   std::unique_ptr<State> state_;
 };

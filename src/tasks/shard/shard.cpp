@@ -122,6 +122,7 @@ class OutputFolder {
       if (!ranks.is_root()) return;
       claim_run_folder(directory, kProgram, job_.fingerprint);
       attempt_ = io::Attempt::begin(directory);
+      attempt_->remove_older_partials(directory);
       run_->clear_state();
       std::filesystem::remove(directory / io::kManifestName);
     });
