@@ -28,7 +28,6 @@ namespace lsd {
 namespace {
 
 constexpr std::uint64_t kReserveBytes = std::uint64_t{64} << 20U;
-constexpr std::string_view kPartialSuffix = ".partial";
 
 [[noreturn]] void fail(std::string_view what, const fs::path& path) {
   const int code = errno;

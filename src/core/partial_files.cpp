@@ -2,20 +2,18 @@
 #include "lsd/core/partial_files.h"
 
 #include <charconv>
-#include <string_view>
 #include <vector>
 
 namespace fs = std::filesystem;
 
 namespace lsd {
-namespace {
 
-constexpr std::string_view kSuffix = ".partial";
-
-}  // namespace
+bool is_partial(const fs::path& path) {
+  return path.filename().string().ends_with(kPartialSuffix);
+}
 
 std::optional<std::int64_t> attempt_in_partial(const std::string& name) {
-  if (!name.ends_with(kSuffix)) return std::nullopt;
+  if (!name.ends_with(kPartialSuffix)) return std::nullopt;
   for (auto at = name.find(".a"); at != std::string::npos; at = name.find(".a", at + 1)) {
     const auto begin = at + 2, end = name.find('.', begin);
     if (end == std::string::npos) return std::nullopt;
@@ -30,7 +28,7 @@ void remove_partials_if(const fs::path& folder, const std::function<bool(const s
   if (!fs::is_directory(folder)) return;
   std::vector<fs::path> leftovers;
   for (const auto& entry : fs::directory_iterator(folder))
-    if (const auto name = entry.path().filename().string(); name.ends_with(kSuffix) && condition(name))
+    if (const auto name = entry.path().filename().string(); name.ends_with(kPartialSuffix) && condition(name))
       leftovers.push_back(entry.path());
   for (const auto& leftover : leftovers) fs::remove_all(leftover);
 }

@@ -62,7 +62,7 @@ void make_folder(const fs::path& folder) {
 void require_no_foreign_files(const fs::path& folder) {
   for (const auto& entry : fs::directory_iterator(folder)) {
     const auto name = entry.path().filename().string();
-    const bool of_a_run = name.ends_with(".partial") || (name == "attempts" && is_attempts_folder(entry.path()));
+    const bool of_a_run = is_partial(entry.path()) || (name == "attempts" && is_attempts_folder(entry.path()));
     if (!of_a_run)
       throw UserError("the run folder " + folder.string() + " holds files that no run made (" + name +
                       "); choose an empty or new folder");

@@ -2,7 +2,8 @@
 #include "run_remains_internal.h"
 
 #include <algorithm>
-#include <string_view>
+
+#include "lsd/core/partial_files.h"
 
 namespace fs = std::filesystem;
 
@@ -11,10 +12,6 @@ namespace {
 
 // A launcher that puts the word of the start before aside, to know its own start's, calls it NAME.partial.
 constexpr const char* kWordsOfAnEnd[] = {"FAILED", "STOPPED", "DONE", "FAILED.partial", "STOPPED.partial"};
-
-bool is_partial(const fs::path& path) {
-  return path.filename().string().ends_with(".partial");
-}
 
 bool holds_no_file(const fs::path& folder) {
   return std::all_of(fs::directory_iterator(folder), {}, [](const fs::directory_entry& entry) {

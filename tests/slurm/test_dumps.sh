@@ -2,17 +2,18 @@
 # shellcheck shell=bash disable=SC2154  # out is the caller's
 # A dump shared by the tasks of a job array, some of which do not live to their ends.
 
-# Three tasks stand still behind three of their four or five parts. The ranks of two are killed: one of these
-# requeues itself, the other is cancelled and stays away; the third goes on. Submitted again, only the cancelled one runs, makes only its missing parts, and
-# completes the set, on which the diffusion stage waits: the same files as a dump in one piece.
+# Three tasks stand still behind three of their four or five parts. The ranks of two are killed: one of these requeues
+# itself, the other is cancelled and stays away. Submitted again while the third still stands, only the cancelled one runs,
+# makes only its missing parts, and the diffusion stage, which waited for the old array, is told to wait for it too. When the
+# third has gone on, the set is complete, and that same job finds it there: the same files as a dump in one piece.
 test_dump_array() {
-  local id again task before
+  local id again task before next
   need_whole
   borrow_shards shared
   ln -s "$LSD_RUNS/whole/train_nm_s" "$LSD_RUNS/shared/train_nm"
   LSD_FAULT='dump.part_begun#4=stop' shared_pipeline
-  id=$(job_of shared dump_nm)
-  check "dump array: what waits for it" "afterok:$id" "$(field "$(job_of shared diffusion_nm)" Dependency | sed 's/_\*//; s/(.*//')"
+  id=$(job_of shared dump_nm) next=$(job_of shared diffusion_nm)
+  check "dump array: what waits for it" "afterok:$id" "$(waits_for "$next" | sed 's/_\*//')"
   for task in 0 1 2; do wait_until 300 has_held_task $task; done
   before=$(parts_of shared)
   check "dump array: three parts of each task are there" 9 "$(wc -l <<<"$before")"
@@ -25,26 +26,33 @@ test_dump_array() {
   wait_until 60 grep -q "signal TERM" "$LSD_RUNS/shared/jobs/dump_nm.${id}_1.log"
   kill -KILL "$(held_task 1)" "$(held_task 2)"
   scancel "${id}_1" # if it is still there
-  kill -CONT "$(held_task 0)"
-  for task in 0 1 2; do wait_end "${id}_$task"; done
-  check "dump array: states of its tasks" "COMPLETED ended COMPLETED" \
+  for task in 1 2; do wait_end "${id}_$task"; done
+  check "dump array: states of its tasks" "RUNNING ended COMPLETED" \
     "$(for task in 0 1 2; do field "${id}_$task" JobState; done | sed '2s/CANCELLED\|FAILED/ended/' | xargs)"
   check "dump array: the killed one ran again" 1 "$(field "${id}_2" Restarts)"
-  check "dump array: no set without the cancelled one's parts" no "$([[ -e $LSD_RUNS/shared/dump_nm/manifest.json ]] && echo yes || echo no)"
-  wait_until 100 run_has_no_job shared
   slurm/pipeline.sh --status shared >"$out" 2>&1
-  check_has "dump array: which tasks are done" "tasks done: 0 2; " "$out"
+  check_has "dump array: which tasks are done" "tasks done: 2; running: 0; " "$out"
   before=$(parts_of shared)
   shared_pipeline
   again=$(job_of shared dump_nm)
   check "dump array: only the gap is submitted again" "1" "$(field "$again" ArrayTaskId)"
+  check "dump array: what waits behind it is not" "$next" "$(job_of shared diffusion_nm)"
   wait_end "${again}_1"
-  check "dump array: the last task" COMPLETED "$(field "${again}_1" JobState)"
+  check "dump array: the task that filled the gap" COMPLETED "$(field "${again}_1" JobState)"
+  check "dump array: what waits behind it now waits for the one still running" "PENDING afterok:${id}_0" \
+    "$(field "$next" JobState) $(waits_for "$next" | grep -o "afterok:${id}_0$")"
+  check "dump array: no set without the parts of that one" no "$([[ -e $LSD_RUNS/shared/dump_nm/manifest.json ]] && echo yes || echo no)"
   check "dump array: the parts that were there are left alone" "$before" "$(parts_of shared | grep -xF "$before")"
+  kill -CONT "$(held_task 0)"
+  wait_end "${id}_0"
+  check "dump array: the last task" COMPLETED "$(field "${id}_0" JobState)"
   check_same_as_in_one_piece
-  wait_end "$(job_of shared diffusion_nm)"
-  check "dump array: the next stage ran behind it" COMPLETED "$(field "$(job_of shared diffusion_nm)" JobState)"
+  wait_end "$next"
+  check "dump array: the next stage ran behind it" COMPLETED "$(field "$next" JobState)"
 }
+
+# The jobs that a job waits for, without what has become of each: "afterok:5_0,afterok:7".
+waits_for() { field "$1" Dependency | sed 's/([a-z]*)//g'; }
 
 dump_options="--output.tokens_per_part=2048 --threads 1"
 

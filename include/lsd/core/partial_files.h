@@ -8,8 +8,13 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace lsd {
+
+inline constexpr std::string_view kPartialSuffix = ".partial";
+
+bool is_partial(const std::filesystem::path& path);
 
 // The number in `<name>.a0003.<process>-<call>.partial`; nullopt in other names.
 std::optional<std::int64_t> attempt_in_partial(const std::string& name);

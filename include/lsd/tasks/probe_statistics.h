@@ -12,6 +12,8 @@
 
 namespace lsd::tasks {
 
+// 0 where undefined: one side is constant.
+double pearson(std::span<const double> a, std::span<const double> b);
 // Rank correlation with mean ranks on ties. 0 where it is undefined: one side is constant, so orders nothing.
 double spearman(std::span<const double> prediction, std::span<const double> label);
 double mean_absolute_error(std::span<const double> prediction, std::span<const double> label);

@@ -2,11 +2,11 @@
 #include "row_difference_internal.h"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
 #include "lsd/core/error.h"
 #include "lsd/core/philox.h"
+#include "lsd/tasks/probe_statistics.h"
 
 namespace lsd::tasks {
 namespace {
@@ -21,17 +21,6 @@ double mean_of(const Members& members, double (*value)(const ProbeResult&)) {
 
 bool has_rows(const Members& members) {
   return std::ranges::all_of(members, [](const auto* result) { return !result->predictions.empty(); });
-}
-
-double pearson_of_ranks(const std::vector<double>& a, const std::vector<double>& b) {
-  const double mean = 0.5 * static_cast<double>(a.size() + 1);  // of any ranks
-  double ab = 0.0, aa = 0.0, bb = 0.0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    ab += (a[i] - mean) * (b[i] - mean);
-    aa += (a[i] - mean) * (a[i] - mean);
-    bb += (b[i] - mean) * (b[i] - mean);
-  }
-  return aa > 0.0 && bb > 0.0 ? ab / std::sqrt(aa * bb) : 0.0;
 }
 
 }  // namespace
@@ -69,7 +58,7 @@ double RowScore::operator()(std::span<const std::int64_t> rows) {
   if (ranked_) {
     predictions_.rank(rows, prediction_ranks_);
     labels_.rank(rows, label_ranks_);
-    return pearson_of_ranks(prediction_ranks_, label_ranks_);
+    return pearson(prediction_ranks_, label_ranks_);
   }
   std::int64_t right = 0;
   for (const auto row : rows) right += right_[static_cast<std::size_t>(row)];

@@ -8,6 +8,7 @@
 #include "artefact_internal.h"
 #include "lsd/core/atomic_file.h"
 #include "lsd/core/error.h"
+#include "lsd/core/partial_files.h"
 #include "lsd/io/checkpoint_listing.h"
 #include "lsd/io/embedding_format.h"
 #include "lsd/io/shard_format.h"
@@ -23,7 +24,7 @@ struct Listing {
     for (const auto& entry : fs::directory_iterator(folder)) {
       const auto name = entry.path().filename().string();
       std::int64_t step = 0;
-      if (name.ends_with(".partial")) continue;
+      if (is_partial(entry.path())) continue;
       if (entry.is_directory()) {
         folders.insert(entry.path());
         has_checkpoints |= io::is_checkpoint_name(name, step);
