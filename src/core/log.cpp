@@ -28,12 +28,20 @@ Terminal& terminal() {
   return instance;
 }
 
-void write_line(std::string_view text) {
+// One line, or several.
+void write(std::string_view text) {
+  const auto time = fmt::format("{:%Y-%m-%d %H:%M:%S} ", fmt::localtime(std::time(nullptr)));
+  std::string lines = time;
+  while (text.ends_with('\n')) text.remove_suffix(1);
+  for (const char letter : text) {
+    lines += letter;
+    if (letter == '\n') lines += time;
+  }
+  lines += '\n';
   Terminal& screen = terminal();
   const std::lock_guard lock(screen.mutex);
-  const std::string line = fmt::format("{}{:%Y-%m-%d %H:%M:%S} {}\n", screen.bar_drawn ? "\r\x1b[K" : "",
-                                       fmt::localtime(std::time(nullptr)), text);
-  std::fwrite(line.data(), 1, line.size(), stderr);  // one call, so that lines of several ranks do not mix
+  if (screen.bar_drawn) lines.insert(0, "\r\x1b[K");
+  std::fwrite(lines.data(), 1, lines.size(), stderr);  // one call, so that lines of several ranks do not mix
   screen.bar_drawn = false;
 }
 
@@ -57,15 +65,15 @@ std::string with_unit(double value, double base, std::initializer_list<std::stri
 Log::Log(Options options) : options_(options) {}
 
 void Log::info(std::string_view text) const {
-  if (options_.root && !options_.quiet) write_line(text);
+  if (options_.root && !options_.quiet) write(text);
 }
 
 void Log::warn(std::string_view text) const {
-  write_line(fmt::format("warning{}: {}", rank_note(options_), text));
+  write(fmt::format("warning{}: {}", rank_note(options_), text));
 }
 
 void Log::error(std::string_view text) const {
-  write_line(fmt::format("error{}: {}", rank_note(options_), text));
+  write(fmt::format("error{}: {}", rank_note(options_), text));
 }
 
 struct Progress::State {
@@ -86,22 +94,19 @@ struct Progress::State {
   bool speaks() const { return log.options().root && !log.options().quiet; }
 
   std::string numbers() const {
-    const double fraction = total > 0 ? static_cast<double>(done) / static_cast<double>(total) : 0.0;
-    std::string text = fmt::format("{:5.1f} %  {} of {} {}", 100 * fraction, human_count(static_cast<double>(done)),
-                                   human_count(static_cast<double>(total)), unit);
-    if (done > first) {
-      text += fmt::format("  {} {}/s", human_count(rate()), unit);
-      if (done < total) text += "  " + human_duration(static_cast<double>(total - done) / rate()) + " left";
-    }
+    const std::string text = progress_text(first, done, total, unit, seconds());
     return note.empty() ? text : text + "  " + note;
   }
 
-  void draw_bar() const {
+  std::string bar() const {
+    if (total <= 0) return "";
     constexpr int kCells = 24;
-    const int full =
-        total > 0 ? static_cast<int>(std::clamp<double>(kCells * double(done) / double(total), 0, kCells)) : 0;
-    const std::string line =
-        fmt::format("\r\x1b[K{} [{:=<{}}{: <{}}] {}", label, "", full, "", kCells - full, numbers());
+    const int full = static_cast<int>(std::clamp<double>(kCells * double(done) / double(total), 0, kCells));
+    return fmt::format("[{:=<{}}{: <{}}] ", "", full, "", kCells - full);
+  }
+
+  void draw_bar() const {
+    const std::string line = fmt::format("\r\x1b[K{} {}{}", label, bar(), numbers());
     Terminal& screen = terminal();
     const std::lock_guard lock(screen.mutex);
     std::fwrite(line.data(), 1, line.size(), stderr);
@@ -151,6 +156,20 @@ void Progress::finish() {
                              human_count(static_cast<double>(state.done - state.first)), state.unit,
                              human_duration(state.seconds()), human_count(state.rate()), state.unit,
                              state.note.empty() ? "" : "  ", state.note));
+}
+
+std::string progress_text(std::int64_t first, std::int64_t done, std::int64_t total, std::string_view unit,
+                          double seconds) {
+  const auto count = human_count(static_cast<double>(done));
+  std::string text =
+      total > 0 ? fmt::format("{:5.1f} %  {} of {} {}", 100.0 * static_cast<double>(done) / static_cast<double>(total),
+                              count, human_count(static_cast<double>(total)), unit)
+                : fmt::format("{} {}", count, unit);
+  if (done <= first) return text;
+  const double rate = static_cast<double>(done - first) / std::max(seconds, 1e-9);
+  text += fmt::format("  {} {}/s", human_count(rate), unit);
+  if (done < total) text += "  " + human_duration(static_cast<double>(total - done) / rate) + " left";
+  return text;
 }
 
 std::string human_bytes(double bytes) {

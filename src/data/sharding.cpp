@@ -40,8 +40,8 @@ std::vector<InputPart> plan_input(const std::vector<FastaFileInfo>& files, int r
   std::stable_sort(whole.begin(), whole.end(), [&](auto a, auto b) { return files[a].bytes > files[b].bytes; });
   std::vector<std::uint64_t> load(static_cast<std::size_t>(ranks), 0);
   for (const auto file : whole) {
-    // Standard input (0 bytes known) belongs to rank 0, which the launcher connects it to.
-    const auto rank = files[file].bytes == 0 ? 0 : std::min_element(load.begin(), load.end()) - load.begin();
+    // Standard input belongs to rank 0, which the launcher connects it to.
+    const auto rank = files[file].is_stream() ? 0 : std::min_element(load.begin(), load.end()) - load.begin();
     load[static_cast<std::size_t>(rank)] += files[file].bytes;
     parts.push_back({.file = file, .range = {}, .rank = static_cast<int>(rank)});
   }

@@ -8,6 +8,7 @@ namespace lsd {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::MatchesRegex;
 using ::testing::internal::CaptureStderr;
 using ::testing::internal::GetCapturedStderr;
 
@@ -37,6 +38,13 @@ TEST(Log, OnlyTheRootInformsAndEveryRankWarns) {
   EXPECT_THAT(text, HasSubstr("warning (rank 1 of 2): loud words\n"));
 }
 
+TEST(Log, EveryLineOfATextHasItsTime) {
+  const Log log;
+  CaptureStderr();
+  log.info("a table\n  1\n  2\n");
+  EXPECT_THAT(GetCapturedStderr(), MatchesRegex("20[-0-9: ]+ a table\n20[-0-9: ]+   1\n20[-0-9: ]+   2\n"));
+}
+
 TEST(Log, QuietKeepsWarnings) {
   const Log log({.quiet = true});
   CaptureStderr();
@@ -56,6 +64,17 @@ TEST(Progress, EndsWithTheWorkOfThisRunOnly) {
     progress.finish();
   }
   EXPECT_THAT(GetCapturedStderr(), HasSubstr("training: 600 steps in "));
+}
+
+// 300 of 1,200 in 150 s are 2 a second: 900 more take 450 s.
+TEST(Progress, TellsRateAndTimeLeftByTheWorkOfThisRun) {
+  EXPECT_EQ(progress_text(0, 300, 1200, "steps", 150), " 25.0 %  300 of 1.2 k steps  2 steps/s  7 min 30 s left");
+  EXPECT_EQ(progress_text(300, 600, 1200, "steps", 150), " 50.0 %  600 of 1.2 k steps  2 steps/s  5 min 00 s left");
+  EXPECT_EQ(progress_text(300, 300, 1200, "steps", 1), " 25.0 %  300 of 1.2 k steps");
+}
+
+TEST(Progress, OfWorkWhoseEndNobodyKnowsTellsNoShareOfIt) {
+  EXPECT_EQ(progress_text(0, 300, 0, "bytes", 150), "300 bytes  2 bytes/s");
 }
 
 TEST(Progress, IsSilentAwayFromTheRoot) {

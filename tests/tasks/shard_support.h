@@ -31,11 +31,15 @@ inline std::map<std::string, std::string> result_files(const std::filesystem::pa
   return files;
 }
 
-inline tasks::Outcome run_shard(const tasks::ShardConfig& config, dist::HostCommunicator& ranks,
-                                bool stop_at_once = false) {
+struct HowToRun {
+  bool stop_at_once = false;
+  bool quiet = true;
+};
+
+inline tasks::Outcome run_shard(const tasks::ShardConfig& config, dist::HostCommunicator& ranks, HowToRun how = {}) {
   StopSignal stop;
-  if (stop_at_once) stop.request();
-  const Log log({.quiet = true, .root = ranks.is_root(), .rank = ranks.rank(), .ranks = ranks.size()});
+  if (how.stop_at_once) stop.request();
+  const Log log({.quiet = how.quiet, .root = ranks.is_root(), .rank = ranks.rank(), .ranks = ranks.size()});
   tasks::Runtime runtime{.ranks = ranks, .stop = stop, .log = log};
   return tasks::shard(config, runtime);
 }
@@ -49,7 +53,7 @@ inline tasks::Outcome run_shard_on_threads(const tasks::ShardConfig& config, int
   for (std::size_t rank = 0; rank < communicators.size(); ++rank) {
     threads.emplace_back([&, rank] {
       try {
-        outcomes[rank] = run_shard(config, *communicators[rank], stop_at_once);
+        outcomes[rank] = run_shard(config, *communicators[rank], {.stop_at_once = stop_at_once});
       } catch (...) {
         failures[rank] = std::current_exception();
       }

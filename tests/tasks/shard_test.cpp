@@ -247,17 +247,46 @@ TEST(Shard, BadFilesAreNamed) {
   expect_error<DataError>([&] { run({folder / "good.fasta"}); }, {"same id", "good.fasta, record 1"});
 }
 
+// A pipe that holds a text of at most a pipe's size.
+class Stream {
+ public:
+  explicit Stream(std::string_view text) {
+    if (::pipe(ends_) != 0 || ::write(ends_[1], text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+      throw InternalError("no pipe for this test");
+    ::close(ends_[1]);
+  }
+  ~Stream() { ::close(ends_[0]); }
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+  std::string path() const { return fmt::format("/dev/fd/{}", ends_[0]); }
+
+ private:
+  int ends_[2] = {-1, -1};
+};
+
 TEST(Shard, RepeatsInAStreamAreNamedByRecordAndId) {
   const TemporaryFolder folder;
-  constexpr std::string_view text = ">a\nMKV\n>b\nMA\n>a\nMKVA\n";
-  int ends[2];
-  ASSERT_EQ(::pipe(ends), 0);
-  ASSERT_EQ(::write(ends[1], text.data(), text.size()), static_cast<ssize_t>(text.size()));
-  ::close(ends[1]);
-  const auto stream = fmt::format("/dev/fd/{}", ends[0]);
-  expect_error<DataError>([&] { run_shard_on_threads(small_config({stream}, folder / "out"), 2); },
-                          {stream + ", record 3 ('a')", "the same id as " + stream + ", record 1 ('a')"});
-  ::close(ends[0]);
+  const Stream stream(">a\nMKV\n>b\nMA\n>a\nMKVA\n");
+  expect_error<DataError>([&] { run_shard_on_threads(small_config({stream.path()}, folder / "out"), 2); },
+                          {stream.path() + ", record 3 ('a')", "the same id as " + stream.path() + ", record 1 ('a')"});
+}
+
+TEST(Shard, OfAStreamNothingIsEstimated) {
+  const TemporaryFolder folder;
+  write_file(folder / "a.fasta", ">a\nMKV\n>b\nMKVA\n");
+  const auto told_of = [&](const std::string& input, const std::string& output) {
+    const auto alone = dist::make_single_communicator();
+    ::testing::internal::CaptureStderr();
+    testing::run_shard(small_config({folder / "a.fasta", input}, folder / output), *alone, {.quiet = false});
+    return ::testing::internal::GetCapturedStderr();
+  };
+  const Stream stream(">c\nMKVL\n");
+  const auto told = told_of(stream.path(), "out");
+  EXPECT_NE(told.find("2 input file(s), of which a stream tells its size at its end only"), std::string::npos) << told;
+  EXPECT_EQ(told.find("estimate:"), std::string::npos) << told;
+  write_file(folder / "c.fasta", ">c\nMKVL\n");
+  const auto of_files = told_of(folder / "c.fasta", "same");
+  EXPECT_NE(of_files.find("23 bytes of input on the rank with the most"), std::string::npos) << of_files;
 }
 
 TEST(Shard, AFinishedSetIsLeftAloneAndAnotherOneRefused) {

@@ -33,6 +33,22 @@ TEST(WorkEstimate, SaysWhatTheTimeIsFor) {
   EXPECT_EQ(reading.time(7200, 1.0).substr(0, 37), "estimate: reading, 16 min 40 s in all");
 }
 
+TEST(WorkEstimate, TheTimeOfWorkOfUnknownAmountIsNotTold) {
+  const auto told_of = [](double work) {
+    const Log log;
+    auto estimate = kDump;
+    estimate.work = work;
+    ::testing::internal::CaptureStderr();
+    TimeTeller teller(log, estimate);
+    for (int piece = 1; piece <= 3; ++piece) teller.update(1e-3 * piece);
+    return ::testing::internal::GetCapturedStderr();
+  };
+  const auto told = told_of(7.2e6);
+  EXPECT_NE(told.find("in all, at the"), std::string::npos) << told;
+  EXPECT_EQ(told.find("in all", told.find("in all") + 1), std::string::npos) << "told once";
+  EXPECT_EQ(told_of(0), "");
+}
+
 ProbeResult result_of(const std::string& head) {
   ProbeResult result;
   result.kind = "classes";

@@ -31,7 +31,8 @@ class Log {
   Options options_;
 };
 
-// Progress of one long piece of work towards `total` units. Cheap to call as often as one likes.
+// Progress of one long piece of work towards `total` units; 0: nobody knows how many. Cheap to call as often as one
+// likes.
 class Progress {
  public:
   // `done` starts at a resumed run's position, so that rate and time left count this run's work only.
@@ -45,6 +46,10 @@ class Progress {
   std::unique_ptr<State> state_;
 };
 
+// "42.4 %  2.8 G of 6.6 G bytes  469.2 M bytes/s  8.2 s left", by the work since `first`, which took `seconds`. Without
+// a total: "2.8 G bytes  469.2 M bytes/s".
+std::string progress_text(std::int64_t first, std::int64_t done, std::int64_t total, std::string_view unit,
+                          double seconds);
 std::string human_bytes(double bytes);       // "3.4 GiB"
 std::string human_count(double count);       // "18.7 G"
 std::string human_duration(double seconds);  // "2 h 05 min"

@@ -68,6 +68,8 @@ struct FastaFileInfo {
   std::string_view encoding;  // "plain", "gzip", "zstd", or "stream": shows when it is read
   std::uint64_t bytes = 0;    // 0 for standard input and pipes
   bool splittable = false;    // into byte ranges
+
+  bool is_stream() const { return bytes == 0; }  // an empty file is refused
 };
 // Throws DataError when the file is missing, a folder, empty or of a foreign kind. Does not touch standard input.
 FastaFileInfo inspect_fasta(const std::string& path);

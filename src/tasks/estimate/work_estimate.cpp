@@ -18,7 +18,7 @@ std::string WorkEstimate::time(double done, double seconds) const {
 }
 
 void TimeTeller::update(double done) {
-  if (told_ || done <= 0.0) return;
+  if (told_ || done <= 0.0 || estimate_.work <= 0.0) return;
   const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start_;
   if (passed.count() < least_seconds_ || passed.count() <= 0.0) return;
   told_ = true;

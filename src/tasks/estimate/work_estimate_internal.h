@@ -14,7 +14,7 @@ struct WorkEstimate {
   double memory_bytes = 0.0;  // of the rank with the most
   std::string memory_of;      // what is counted
   double disk_bytes = 0.0;    // still to be written, by all ranks
-  double work = 0.0;          // of the rank with the most
+  double work = 0.0;          // of the rank with the most; 0: not known beforehand
   std::string unit;           // of the work, plural
   std::string time_of = "";   // what the time is for, where it is not all of the stage
 
@@ -23,7 +23,8 @@ struct WorkEstimate {
   std::string time(double done, double seconds) const;
 };
 
-// Tells the time once: at the first call behind `least_seconds` of work. Begins to count when it is made.
+// Tells the time once: at the first call behind `least_seconds` of work; never that of work whose amount is not known.
+// Begins to count when it is made.
 class TimeTeller {
  public:
   TimeTeller(const Log& log, WorkEstimate estimate, double least_seconds = 0.0)

@@ -115,8 +115,11 @@ void number_globally(const Job& job, ReadResult& result, std::vector<std::int64_
 
 std::uint64_t input_bytes(const Job& job) {
   std::uint64_t bytes = 0;
-  for (const auto& part : job.parts)
-    if (part.rank == job.runtime.ranks.rank()) bytes += bytes_of_part(job, part);
+  for (const auto& part : job.parts) {
+    if (part.rank != job.runtime.ranks.rank()) continue;
+    if (job.files[part.file].is_stream()) return 0;
+    bytes += bytes_of_part(job, part);
+  }
   return bytes;
 }
 

@@ -9,7 +9,6 @@
 #include <fstream>
 #include <memory>
 #include <optional>
-#include <sstream>
 
 #include "../estimate/work_estimate_internal.h"
 #include "lsd/core/atomic_file.h"
@@ -170,19 +169,20 @@ class OutputFolder {
   std::int64_t finished_ = 0, newest_at_start_ = 0;
 };
 
-void print_lines(const Log& log, const std::string& table) {
-  std::istringstream lines(table);
-  for (std::string line; std::getline(lines, line);) log.info(line);
-}
-
 // Limits are stated, and a disk that looks too small is told of before the long part. What is really needed depends on
 // what the policies keep; it is known, and insisted on, before the first shard is written.
 void announce(const Job& job) {
   double text = 0;
   for (const auto& file : job.files) text += static_cast<double>(file.bytes) * (file.splittable ? 0.9 : 1.8);
   const auto& log = job.runtime.log;
+  const auto limit = human_bytes(static_cast<double>(job.memory_limit));
+  if (std::ranges::any_of(job.files, &data::FastaFileInfo::is_stream)) {
+    log.info(fmt::format("{} input file(s), of which a stream tells its size at its end only; memory limit {} a rank",
+                         job.files.size(), limit));
+    return;
+  }
   log.info(fmt::format("{} input file(s), up to about {} of shards; memory limit {} a rank", job.files.size(),
-                       human_bytes(text), human_bytes(static_cast<double>(job.memory_limit))));
+                       human_bytes(text), limit));
   std::array<std::int64_t, 2> most = {static_cast<std::int64_t>(expected_memory(job)),
                                       static_cast<std::int64_t>(input_bytes(job))};
   job.runtime.ranks.all_reduce_max(std::span<std::int64_t>(most));
@@ -242,8 +242,8 @@ void finish(const Job& job, const ReadResult& result, std::vector<io::ManifestSp
     io::write_manifest(job.config.output.directory, manifest);
     folder.commit(RunState::done, fmt::format("{} records kept", sum.kept().records));
   });
-  print_lines(job.runtime.log, tally_table(sum));
-  print_lines(job.runtime.log, split_table(manifest.splits));
+  job.runtime.log.info(tally_table(sum));
+  job.runtime.log.info(split_table(manifest.splits));
   job.runtime.log.info(fmt::format("wrote {} in {}", job.config.output.directory, human_duration(seconds)));
 }
 

@@ -52,7 +52,8 @@ void drop_duplicate_sequences(const Job& job, ReadResult& result);
 void add_tallies(const Job& job, ReadResult& result);
 
 // Memory: refuses before the machine starts to swap.
-// Of what a rank reads, and of what it keeps of that, by the sizes of the files.
+// Of what a rank reads, and of what it keeps of that, by the sizes of the files. Of a stream nothing is known
+// beforehand: a rank that reads one has 0 input bytes.
 std::uint64_t input_bytes(const Job& job);
 std::uint64_t expected_memory(const Job& job);
 std::uint64_t choose_memory_limit(const ShardConfig& config, dist::HostCommunicator& ranks);
