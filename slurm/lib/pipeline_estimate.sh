@@ -17,14 +17,17 @@ bytes_in_words() { numfmt --to=iec-i --suffix=B --format=%.1f "${1%.*}"; }
 
 # The shares are those by which lsd_shard_uniref50 warns: compressed protein text is about half of the text.
 estimate_shards() {
-  local file files total=0 most=0 size
+  local file files total=0 most=0 size where="over all ranks together"
   IFS=, read -r -a files <<<"${setting[fasta]:-${LSD_FASTA:-}}"
   for file in "${files[@]}"; do
     size=$(stat -L -c %s "$file" 2>/dev/null) || { echo "no file $file here" && return; }
     total=$((total + size))
-    case $file in *.gz | *.zst) most=$((most + size * 18 / 10)) ;; *) most=$((most + size * 9 / 10)) ;; esac
+    case $file in
+      *.gz | *.zst) most=$((most + size * 18 / 10)) where="that of a compressed file on the one rank that reads it" ;;
+      *) most=$((most + size * 9 / 10)) ;;
+    esac
   done
-  echo "$(bytes_in_words "$total") of input; up to about $(bytes_in_words "$most") of shards, and as much memory over all ranks together"
+  echo "$(bytes_in_words "$total") of input; up to about $(bytes_in_words "$most") of shards, and as much memory, $where"
 }
 
 # The config file that the stage's script will take; nothing for kinds that need none.

@@ -23,11 +23,14 @@ struct SyntheticConfig {
   double megabytes = 100;
   std::int64_t seed = 1;
   std::int64_t line = 60;
+  double median = 230;
   static void visit(auto& self, auto&& field) {
     field("output", self.output, {.help = "file to write; '-' is standard output"});
     field("megabytes", self.megabytes,
           {.help = "size of the text, reached with the last record", .unit = "10^6 bytes", .min = 0});
     field("seed", self.seed, {.help = "of all draws", .min = 0, .max = 4294967295.0});
+    field("median", self.median,
+          {.help = "median length; lengths are log-normal, from 20 on", .unit = "residues", .min = 20, .max = 35000});
     field("line", self.line, {.help = "residues in a line", .min = 1, .max = 1000000});
   }
 };
@@ -39,7 +42,7 @@ void write_all(std::FILE* file, const std::string& text, const std::string& name
 
 tasks::Outcome make_synthetic_fasta(const SyntheticConfig& config, tasks::Runtime& runtime) {
   if (!runtime.ranks.is_root()) return tasks::Outcome::done;
-  const data::SyntheticFasta proteins(static_cast<std::uint32_t>(config.seed), config.line);
+  const data::SyntheticFasta proteins(static_cast<std::uint32_t>(config.seed), config.line, config.median);
   std::FILE* file = config.output == "-" ? stdout : std::fopen(config.output.c_str(), "wb");
   if (file == nullptr) throw SystemError(fmt::format("cannot create {}: {}", config.output, system_problem(errno)));
   std::uint64_t written = 0;

@@ -16,18 +16,17 @@ namespace {
 constexpr std::string_view kLetters = "LAGVESIKRDTPNQFYMHCW";
 constexpr int kPerMille[] = {97, 83, 71, 69, 67, 66, 59, 58, 55, 55, 54, 47, 41, 39, 39, 29, 24, 23, 14, 10};
 
-// Log-normal with a median of 230 residues, as UniRef50's.
-std::uint32_t length_of(RandomKey key, std::uint64_t record) {
+std::uint32_t length_of(RandomKey key, std::uint64_t record, double median) {
   const auto words = random_words(key, 0, record, 1);
   const double normal = std::sqrt(-2.0 * std::log(uniform_from_word(words.word[0]))) *
                         std::cos(6.283185307179586 * uniform_from_word(words.word[1]));
-  return static_cast<std::uint32_t>(std::clamp(230.0 * std::exp(0.65 * normal), 20.0, 35000.0));
+  return static_cast<std::uint32_t>(std::clamp(median * std::exp(0.65 * normal), 20.0, 35000.0));
 }
 
 }  // namespace
 
-SyntheticFasta::SyntheticFasta(std::uint32_t seed, std::int64_t residues_in_a_line)
-    : seed_(seed), line_(residues_in_a_line) {
+SyntheticFasta::SyntheticFasta(std::uint32_t seed, std::int64_t residues_in_a_line, double median_length)
+    : seed_(seed), line_(residues_in_a_line), median_length_(median_length) {
   for (std::size_t i = 0; i < kLetters.size(); ++i)
     letters_.append(static_cast<std::size_t>(kPerMille[i]), kLetters[i]);
 }
@@ -37,7 +36,7 @@ void SyntheticFasta::append_record(std::uint64_t record, std::string& text) cons
   text += fmt::format(
       ">UniRef50_S{:09} Uncharacterized protein n={} Tax=Synthetica artificialis TaxID={} RepID=S{:09}_9SYNT\n", record,
       1 + random_word(key, 0, record, 2) % 40, 100000 + random_word(key, 1, record, 2) % 900000, record);
-  const auto length = length_of(key, record);
+  const auto length = length_of(key, record, median_length_);
   PhiloxWords words{};
   for (std::uint32_t at = 0; at < length; ++at) {
     if (at % 4 == 0) words = random_words(key, at / 4, record);

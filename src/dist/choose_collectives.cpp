@@ -1,21 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <array>
 #include <map>
 
 #include "agreement_internal.h"
 #include "lsd/core/error.h"
+#include "lsd/core/host_name.h"
 #include "lsd/dist/tensor_collectives.h"
 
 namespace lsd::dist {
 namespace {
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "unknown host";
-}
 
 bool all_ranks(HostCommunicator& ranks, bool here) {
   std::int64_t missing = here ? 0 : 1;

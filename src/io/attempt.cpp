@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstdlib>
@@ -20,6 +19,7 @@
 
 #include "lsd/core/atomic_file.h"
 #include "lsd/core/error.h"
+#include "lsd/core/host_name.h"
 #include "lsd/core/partial_files.h"
 #include "lsd/core/system_problem.h"
 
@@ -64,12 +64,6 @@ std::string job_name() {
   const char* restarts = std::getenv("SLURM_RESTART_COUNT");
   return restarts == nullptr || std::string_view(restarts) == "0" ? std::string(id)
                                                                   : fmt::format("{} (restart {})", id, restarts);
-}
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  ::gethostname(name.data(), name.size() - 1);
-  return name.data();
 }
 
 AttemptInfo info_of(const fs::path& directory, std::int64_t number) {

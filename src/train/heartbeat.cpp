@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <tuple>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "heartbeat_internal.h"
+#include "lsd/core/host_name.h"
 
 namespace fs = std::filesystem;
 
@@ -25,12 +25,6 @@ fs::path file_of(const fs::path& folder, int rank) {
 
 std::int64_t seconds_since_1970() {
   return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  ::gethostname(name.data(), name.size() - 1);
-  return name.data();
 }
 
 struct Beat {

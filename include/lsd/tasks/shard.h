@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Stage 1: FASTA files to a folder of shards with manifest.json. The result depends on input and options only: any
-// number of ranks writes the same bytes. All kept residues are held in memory, spread over the ranks.
+// number of ranks writes the same bytes. All kept residues are held in memory, each by the rank that read it.
 
 #include <cstdint>
 #include <string>
@@ -91,8 +91,9 @@ struct ShardConfig {
     static void visit(auto& self, auto&& field) {
       field(
           "limit", self.limit,
-          {.help = "memory one rank may use; 0: its part of 80 % of what is free now. The program stops with an error "
-                   "rather than exceed it",
+          {.help =
+               "memory one rank may use; 0: its part of 80 % of what is free now, by what it reads. The program stops "
+               "with an error rather than exceed it",
            .unit = "GiB",
            .min = 0});
     }

@@ -125,11 +125,15 @@ std::uint64_t input_bytes(const Job& job) {
 
 // Text shrinks to about 0.9 of its size in memory (no line ends, short headers, 40 bytes of book-keeping per record);
 // compressed protein text is about half of the text.
+double kept_share(const data::FastaFileInfo& file) {
+  return file.splittable ? 0.9 : 1.8;
+}
+
 std::uint64_t expected_memory(const Job& job) {
   double bytes = 0;
   for (const auto& part : job.parts) {
     if (part.rank != job.runtime.ranks.rank()) continue;
-    bytes += static_cast<double>(bytes_of_part(job, part)) * (job.files[part.file].splittable ? 0.9 : 1.8);
+    bytes += static_cast<double>(bytes_of_part(job, part)) * kept_share(job.files[part.file]);
   }
   return static_cast<std::uint64_t>(bytes);
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/chrono.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <ctime>
 #include <nlohmann/json.hpp>
@@ -9,6 +8,7 @@
 #include "lsd/core/atomic_file.h"
 #include "lsd/core/build_info.h"
 #include "lsd/core/config.h"
+#include "lsd/core/host_name.h"
 #include "lsd/data/shard_set.h"
 #include "shard_internal.h"
 
@@ -26,12 +26,6 @@ std::vector<std::pair<std::string, std::string>> deciding_options(const ShardCon
     if (decides) options.emplace_back(field.name, schema.value_text(field));
   }
   return options;
-}
-
-std::string host_name() {
-  char name[256] = {};
-  ::gethostname(name, sizeof(name) - 1);
-  return name;
 }
 
 }  // namespace

@@ -173,15 +173,16 @@ class OutputFolder {
 // what the policies keep; it is known, and insisted on, before the first shard is written.
 void announce(const Job& job) {
   double text = 0;
-  for (const auto& file : job.files) text += static_cast<double>(file.bytes) * (file.splittable ? 0.9 : 1.8);
+  for (const auto& file : job.files) text += static_cast<double>(file.bytes) * kept_share(file);
   const auto& log = job.runtime.log;
   const auto limit = human_bytes(static_cast<double>(job.memory_limit));
   if (std::ranges::any_of(job.files, &data::FastaFileInfo::is_stream)) {
-    log.info(fmt::format("{} input file(s), of which a stream tells its size at its end only; memory limit {} a rank",
-                         job.files.size(), limit));
+    log.info(
+        fmt::format("{} input file(s), of which a stream tells its size at its end only; memory limit {} on rank 0",
+                    job.files.size(), limit));
     return;
   }
-  log.info(fmt::format("{} input file(s), up to about {} of shards; memory limit {} a rank", job.files.size(),
+  log.info(fmt::format("{} input file(s), up to about {} of shards; memory limit {} on rank 0", job.files.size(),
                        human_bytes(text), limit));
   std::array<std::int64_t, 2> most = {static_cast<std::int64_t>(expected_memory(job)),
                                       static_cast<std::int64_t>(input_bytes(job))};
@@ -259,7 +260,7 @@ Job prepare(const ShardConfig& config, Runtime& runtime) {
   });
   job.fingerprint = runtime.ranks.broadcast_text(job.fingerprint);
   job.parts = data::plan_input(job.files, runtime.ranks.size());
-  job.memory_limit = choose_memory_limit(config, runtime.ranks);
+  job.memory_limit = choose_memory_limit(job);
   return job;
 }
 
