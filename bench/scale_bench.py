@@ -52,12 +52,12 @@ def main():
         shutil.rmtree(at("shards"), ignore_errors=True)
         words = measure(f"{name} to shards, {options.ranks} ranks",
                         of_ranks + [program("lsd_shard_uniref50"), f"--input.files={at(name)}", f"--output.directory={at('shards')}"])
-        print("".join(line[20:] + "\n" for line in words.splitlines() if " kept " in line), end="")
+        print("".join(line[20:] + "\n" for line in words.splitlines() if line[20:].startswith("kept")), end="")
     print(measure("verified", [program("lsd_verify"), at("shards")]).splitlines()[-1][20:])
     shutil.rmtree(at("run"), ignore_errors=True)
     measure("a training of one step, start to end", of_ranks + [
         program("lsd_train_autoencoder"), "--config", os.path.join(root, "configs/demo/nm.cfg"), f"--data.shards={at('shards')}",
-        f"--run.directory={at('run')}", "--training.steps=1", "--validation.every_steps=0", "--threads=1", "--backend=cpu"])
+        f"--run.directory={at('run')}", "--training.steps=1", "--optimizer.warmup_steps=1", "--validation.every_steps=0", "--threads=1", "--backend=cpu"])
 
 
 if __name__ == "__main__":
