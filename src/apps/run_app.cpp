@@ -125,9 +125,9 @@ int run_task(const AppInfo& info, const CommandLine& line, dist::HostCommunicato
              const std::function<tasks::Outcome(tasks::Runtime&)>& task) {
   const Log log({.quiet = line.quiet, .root = ranks.is_root(), .rank = ranks.rank(), .ranks = ranks.size()});
   ranks.set_deadline(std::chrono::seconds(line.collective_timeout));  // of its duplicates too
-  const Compute compute = make_compute(info, line, ranks);
   StopSignal stop;
-  stop.install();
+  stop.install();  // ahead of the backend's threads
+  const Compute compute = make_compute(info, line, ranks);
   tasks::Runtime runtime{.ranks = ranks,
                          .stop = stop,
                          .log = log,

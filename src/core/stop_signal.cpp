@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lsd/core/stop_signal.h"
 
+#include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -30,6 +33,13 @@ void on_signal(int number) {
   stop->request();
 }
 
+sigset_t taken_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int number : kSignals) sigaddset(&set, number);
+  return set;
+}
+
 }  // namespace
 
 void StopSignal::install() {
@@ -43,12 +53,32 @@ void StopSignal::install() {
   for (const int number : kSignals)
     if (::sigaction(number, &action, nullptr) != 0)
       throw SystemError("cannot handle signal " + std::to_string(number) + ": " + std::strerror(errno));
+  start_listening();
+}
+
+void StopSignal::start_listening() {
+  if (::pipe2(end_of_listening_, O_CLOEXEC) != 0)
+    throw SystemError(std::string("cannot wait for signals: ") + std::strerror(errno));
+  const auto taken = taken_signals();
+  ::pthread_sigmask(SIG_BLOCK, &taken, &mask_before_);
+  listener_ = std::thread([taken, end = end_of_listening_[0]] {
+    ::pthread_sigmask(SIG_UNBLOCK, &taken, nullptr);
+    char nothing = 0;
+    while (::read(end, &nothing, 1) < 0 && errno == EINTR) {
+    }
+  });
 }
 
 StopSignal::~StopSignal() {
   StopSignal* self = this;
   if (!installed.compare_exchange_strong(self, nullptr)) return;
+  if (listener_.joinable()) {
+    ::close(end_of_listening_[1]);
+    listener_.join();
+    ::close(end_of_listening_[0]);
+  }
   for (const int number : kSignals) ::signal(number, SIG_DFL);
+  ::pthread_sigmask(SIG_SETMASK, &mask_before_, nullptr);
 }
 
 }  // namespace lsd

@@ -3,11 +3,17 @@
 // place in a batch, bounded memory for long sequences, rejections in words.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+#include <thread>
 
 #include "backends/host_tensor.h"
 #include "backends/op_cases.h"
 #include "lsd/backends/make_backend.h"
 #include "lsd/core/error.h"
+#include "lsd/core/stop_signal.h"
 
 namespace lsd::testing {
 namespace {
@@ -29,6 +35,37 @@ TEST(CpuBackend, ResultsAreTheSameBitsForAnyNumberOfThreads) {
       for (const auto& [name, result] : expected)
         EXPECT_EQ(actual.at(name).bytes, result.bytes) << op_case.name << " " << name;
     }
+}
+
+// Signals come while weight gradients are summed, as a scheduler's do. (Handled on the thread that computes, they break
+// oneDNN 2.6: most runs of this test then crash.)
+TEST(CpuBackend, SignalsLeaveProductsAlone) {
+  StopSignal stop;
+  stop.install();
+  const auto backend = backends::make_cpu_backend({.threads = 2});
+  auto grad_y = random_tensor({4096, 512}, 1), x = random_tensor({4096, 128}, 2);
+  const auto sums = [&] {
+    HostTensor grad_weight({512, 128});
+    for (int step = 0; step < 30; ++step)
+      plan_and_run(*backend, [&] {
+        backend->matrix().run(
+            LinearBackwardWeight{.grad_y = grad_y.view(), .x = x.view(), .grad_weight = grad_weight.view()});
+      });
+    return grad_weight.data;
+  };
+  const auto undisturbed = sums();
+  std::atomic<bool> done = false;
+  std::thread sender([&] {
+    while (!done) {
+      ::kill(::getpid(), SIGUSR1);
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
+    }
+  });
+  const auto disturbed = sums();
+  done = true;
+  sender.join();
+  EXPECT_TRUE(stop.requested());
+  EXPECT_TRUE(disturbed == undisturbed);
 }
 
 // The same sequence packed first, and packed behind others: linear layers, norms and attention give the same bits.

@@ -5,19 +5,50 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
+#include <thread>
 
 namespace lsd {
 namespace {
+
+// To the process, as launchers and people send them.
+void send(int number) {
+  ::kill(::getpid(), number);
+}
+
+bool is_requested_soon(const StopSignal& stop) {
+  for (int try_number = 0; try_number < 10000 && !stop.requested(); ++try_number)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  return stop.requested();
+}
+
+bool blocks(int number) {
+  sigset_t mask;
+  ::pthread_sigmask(SIG_SETMASK, nullptr, &mask);
+  return sigismember(&mask, number) == 1;
+}
 
 TEST(StopSignal, EachSignalSetsTheFlag) {
   for (const int number : {SIGTERM, SIGINT, SIGUSR1}) {
     StopSignal stop;
     stop.install();
     EXPECT_FALSE(stop.requested());
-    ::raise(number);
-    EXPECT_TRUE(stop.requested()) << number;
+    send(number);
+    EXPECT_TRUE(is_requested_soon(stop)) << number;
   }
+}
+
+TEST(StopSignal, ComesToNoThreadThatComputes) {
+  {
+    StopSignal stop;
+    stop.install();
+    EXPECT_TRUE(blocks(SIGTERM) && blocks(SIGINT) && blocks(SIGUSR1));
+    bool below = false;
+    std::thread([&] { below = blocks(SIGTERM) && blocks(SIGINT) && blocks(SIGUSR1); }).join();
+    EXPECT_TRUE(below);
+  }
+  EXPECT_FALSE(blocks(SIGTERM) || blocks(SIGINT) || blocks(SIGUSR1));
 }
 
 // Signals sent by a child: what is left of the child tells what the signals did.
@@ -35,19 +66,23 @@ int status_after(void (*body)(StopSignal&)) {
 }
 
 TEST(StopSignal, ASecondInterruptEndsTheProcess) {
-  const int status = status_after([](StopSignal&) {
-    ::raise(SIGINT);
-    ::raise(SIGINT);
+  const int status = status_after([](StopSignal& stop) {
+    send(SIGINT);
+    if (!is_requested_soon(stop)) return;
+    send(SIGINT);
+    std::this_thread::sleep_for(std::chrono::seconds(60));
   });
   ASSERT_TRUE(WIFSIGNALED(status));
   EXPECT_EQ(WTERMSIG(status), SIGINT);
 }
 
 TEST(StopSignal, AnInterruptAfterATerminationIsTheFirst) {
-  const int status = status_after([](StopSignal&) {
-    ::raise(SIGTERM);
-    ::raise(SIGTERM);
-    ::raise(SIGINT);
+  const int status = status_after([](StopSignal& stop) {
+    for (const int number : {SIGTERM, SIGTERM, SIGINT}) {
+      send(number);
+      if (!is_requested_soon(stop)) ::_exit(8);
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
   });
   ASSERT_TRUE(WIFEXITED(status));
   EXPECT_EQ(WEXITSTATUS(status), 7);
@@ -56,7 +91,8 @@ TEST(StopSignal, AnInterruptAfterATerminationIsTheFirst) {
 TEST(StopSignal, SignalsKillAgainWhenTheObjectIsGone) {
   const int status = status_after([](StopSignal& stop) {
     stop.~StopSignal();
-    ::raise(SIGUSR1);
+    send(SIGUSR1);
+    std::this_thread::sleep_for(std::chrono::seconds(60));
   });
   ASSERT_TRUE(WIFSIGNALED(status));
   EXPECT_EQ(WTERMSIG(status), SIGUSR1);

@@ -67,6 +67,36 @@ def random_kills(suite, stage, wanted, ranks=(1, 2, 2)):
     suite.tell(f"{stage.name}: {done} kills")
 
 
+def told_to_stop(suite, stage, out):
+    """A scheduler's or a person's signal, to all ranks at any moment of the work. False when the work was done before."""
+    lab = suite.lab
+    attempts = lambda: sum(1 for _ in (out / "attempts").glob("*"))
+    before = attempts()
+    job = lab.start(stage.command(out), 2)
+    while attempts() == before and job.process.poll() is None:
+        time.sleep(0.002)  # before that, and behind the run's end, a signal ends the process as it ends any
+    time.sleep(lab.random.uniform(0.0, 0.4) * suite.seconds[stage.name])  # most of that is its start
+    if job.process.poll() is None:
+        job.send(lab.random.choice([signal.SIGTERM, signal.SIGUSR1, signal.SIGINT]), range(2))
+    code = job.wait()
+    require(code in (0, 75) or (out / "DONE").exists(), f"{stage.name}: told to stop, it ended with {code}:\n{job.text()[-2000:]}")
+    return code == 75
+
+
+def random_stops(suite, stage, wanted):
+    done = 0
+    while done < wanted:
+        out = suite.lab.new_folder(stage.name)
+        for _ in range(suite.lab.random.randint(1, 4)):
+            if not told_to_stop(suite, stage, out):
+                break
+            done += 1
+        suite.lab.run_well(stage.command(out), 2)
+        stage.prove_equal(suite.lab, out)
+        suite.lab.forget(out)
+    suite.tell(f"{stage.name}: {done} stops")
+
+
 @deferred
 def killed_at(suite, stage, name):
     """Gives the job, and what is still to be proved when it has ended."""
@@ -124,6 +154,11 @@ def sharding_killed_at_random(suite):
 @case
 def training_killed_at_random(suite):
     random_kills(suite, suite.train, suite.kills(7, 70), ranks=(2,))
+
+
+@case
+def training_told_to_stop_at_random(suite):
+    random_stops(suite, suite.train, suite.kills(5, 30))
 
 
 @case
