@@ -77,7 +77,8 @@ StopSignal::~StopSignal() {
     listener_.join();
     ::close(end_of_listening_[0]);
   }
-  for (const int number : kSignals) ::signal(number, SIG_DFL);
+  // The warning asks for nothing any more; a process that it killed in MPI's last words could hold up its launcher.
+  for (const int number : kSignals) ::signal(number, number == SIGUSR1 ? SIG_IGN : SIG_DFL);
   ::pthread_sigmask(SIG_SETMASK, &mask_before_, nullptr);
 }
 

@@ -75,7 +75,7 @@ def told_to_stop(suite, stage, out):
     job = lab.start(stage.command(out), 2)
     while attempts() == before and job.process.poll() is None:
         time.sleep(0.002)  # before that, and behind the run's end, a signal ends the process as it ends any
-    time.sleep(lab.random.uniform(0.0, 0.4) * suite.seconds[stage.name])  # most of that is its start
+    time.sleep(lab.random.uniform(0.0, 0.2) * suite.seconds[stage.name])  # most of those are start and end
     if job.process.poll() is None:
         job.send(lab.random.choice([signal.SIGTERM, signal.SIGUSR1, signal.SIGINT]), range(2))
     code = job.wait()

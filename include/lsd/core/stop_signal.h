@@ -16,7 +16,8 @@ namespace lsd {
 class StopSignal {
  public:
   StopSignal() = default;
-  ~StopSignal();  // an installed object gives the signals back to their default effect
+  ~StopSignal();  // an installed object gives SIGTERM and SIGINT back to their default effect; SIGUSR1 has none any
+                  // more
   StopSignal(const StopSignal&) = delete;
   StopSignal& operator=(const StopSignal&) = delete;
   bool requested() const { return flag_.load(std::memory_order_relaxed); }
