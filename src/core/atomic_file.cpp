@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <array>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -18,6 +17,7 @@
 #include "lsd/core/checksum.h"
 #include "lsd/core/error.h"
 #include "lsd/core/fault_point.h"
+#include "lsd/core/host_name.h"
 #include "lsd/core/log.h"
 #include "lsd/core/partial_files.h"
 #include "lsd/core/system_problem.h"
@@ -102,10 +102,8 @@ fs::path without_trailing_slash(const fs::path& path) {
 // Tells attempts apart across processes and machines that share a file system.
 const std::string& process_token() {
   static const std::string token = [] {
-    std::array<char, 256> host{};
-    ::gethostname(host.data(), host.size() - 1);
     const auto now = std::chrono::steady_clock::now().time_since_epoch().count();
-    const auto text = std::string(host.data()) + ":" + std::to_string(::getpid()) + ":" + std::to_string(now);
+    const auto text = host_name() + ":" + std::to_string(::getpid()) + ":" + std::to_string(now);
     return checksum_hex(checksum64(text)).substr(0, 8);
   }();
   return token;

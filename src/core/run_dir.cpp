@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <ctime>
@@ -18,6 +17,7 @@
 #include "lsd/core/build_info.h"
 #include "lsd/core/error.h"
 #include "lsd/core/fault_point.h"
+#include "lsd/core/host_name.h"
 #include "lsd/core/partial_files.h"
 #include "lsd/core/system_problem.h"
 #include "run_remains_internal.h"
@@ -33,12 +33,6 @@ constexpr std::pair<RunState, const char*> kStateFiles[] = {
 
 std::string utc_now() {
   return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
-}
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  ::gethostname(name.data(), name.size() - 1);
-  return name.data();
 }
 
 constexpr const char* kChooseAnother =

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include "lsd/core/error.h"
 
@@ -44,8 +45,10 @@ sigset_t taken_signals() {
 
 void StopSignal::install() {
   StopSignal* nobody = nullptr;
-  check(installed.compare_exchange_strong(nobody, this) || nobody == this, "one StopSignal is installed at a time");
+  check(installed.compare_exchange_strong(nobody, this), "one StopSignal is installed at a time");
   interrupted = false;
+  const auto taken = taken_signals();
+  ::pthread_sigmask(SIG_BLOCK, &taken, &mask_before_);
   struct sigaction action = {};
   action.sa_handler = on_signal;
   action.sa_flags = SA_RESTART;  // a signal must not turn a write or an MPI call into an error
@@ -53,14 +56,8 @@ void StopSignal::install() {
   for (const int number : kSignals)
     if (::sigaction(number, &action, nullptr) != 0)
       throw SystemError("cannot handle signal " + std::to_string(number) + ": " + std::strerror(errno));
-  start_listening();
-}
-
-void StopSignal::start_listening() {
   if (::pipe2(end_of_listening_, O_CLOEXEC) != 0)
     throw SystemError(std::string("cannot wait for signals: ") + std::strerror(errno));
-  const auto taken = taken_signals();
-  ::pthread_sigmask(SIG_BLOCK, &taken, &mask_before_);
   listener_ = std::thread([taken, end = end_of_listening_[0]] {
     ::pthread_sigmask(SIG_UNBLOCK, &taken, nullptr);
     char nothing = 0;
@@ -70,15 +67,14 @@ void StopSignal::start_listening() {
 }
 
 StopSignal::~StopSignal() {
-  StopSignal* self = this;
-  if (!installed.compare_exchange_strong(self, nullptr)) return;
-  if (listener_.joinable()) {
-    ::close(end_of_listening_[1]);
-    listener_.join();
-    ::close(end_of_listening_[0]);
-  }
-  // The warning asks for nothing any more; a process that it killed in MPI's last words could hold up its launcher.
+  if (installed.load() != this) return;
+  // SIGUSR1, the warning, asks for nothing any more; a process that it killed in MPI's last words could hold up its
+  // launcher.
   for (const int number : kSignals) ::signal(number, number == SIGUSR1 ? SIG_IGN : SIG_DFL);
+  ::close(std::exchange(end_of_listening_[1], -1));
+  if (listener_.joinable()) listener_.join();
+  ::close(std::exchange(end_of_listening_[0], -1));
+  installed = nullptr;
   ::pthread_sigmask(SIG_SETMASK, &mask_before_, nullptr);
 }
 

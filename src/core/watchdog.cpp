@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lsd/core/watchdog.h"
+#include "lsd/core/host_name.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <memory>
 
 namespace lsd {
@@ -22,12 +22,6 @@ constexpr seconds kTimeToTell{5};
 
 nanoseconds interval_of(milliseconds limit) {
   return std::clamp<nanoseconds>(limit / kLooksPerLimit, milliseconds(5), seconds(1));
-}
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  ::gethostname(name.data(), name.size() - 1);
-  return name.data();
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""kill -9 of one rank, of all and of the launcher: aimed at each phase of a write, and at random moments."""
+"""kill -9 of one rank, of all and of the launcher: aimed at each phase of a write, and at random moments. And the signals
+that ask a program to stop."""
 import signal
 import time
 
@@ -73,19 +74,22 @@ def told_to_stop(suite, stage, out):
     attempts = lambda: sum(1 for _ in (out / "attempts").glob("*"))
     before = attempts()
     job = lab.start(stage.command(out), 2)
-    while attempts() == before and job.process.poll() is None:
+    end = time.monotonic() + 60
+    while attempts() == before and job.process.poll() is None and time.monotonic() < end:
         time.sleep(0.002)  # before that, and behind the run's end, a signal ends the process as it ends any
     time.sleep(lab.random.uniform(0.0, 0.2) * suite.seconds[stage.name])  # most of those are start and end
     if job.process.poll() is None:
         job.send(lab.random.choice([signal.SIGTERM, signal.SIGUSR1, signal.SIGINT]), range(2))
     code = job.wait()
-    require(code in (0, 75) or (out / "DONE").exists(), f"{stage.name}: told to stop, it ended with {code}:\n{job.text()[-2000:]}")
-    return code == 75
+    require(code in (0, 75) or (out / "DONE").exists() or (out / "STOPPED").exists(), f"{stage.name}: told to stop, it ended with {code}:\n{job.text()[-2000:]}")
+    return code != 0 and not (out / "DONE").exists()
 
 
 def random_stops(suite, stage, wanted):
-    done = 0
+    done, tries = 0, 0
     while done < wanted:
+        tries += 1
+        require(tries <= 10 * wanted, f"{stage.name}: {tries} runs and only {done} were stopped")
         out = suite.lab.new_folder(stage.name)
         for _ in range(suite.lab.random.randint(1, 4)):
             if not told_to_stop(suite, stage, out):

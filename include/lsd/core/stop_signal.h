@@ -28,8 +28,6 @@ class StopSignal {
   void install();
 
  private:
-  void start_listening();
-
   std::atomic<bool> flag_{false};
   std::thread listener_;
   int end_of_listening_[2] = {-1, -1};  // a pipe: closed, it wakes the listener

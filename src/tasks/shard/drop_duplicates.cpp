@@ -52,9 +52,13 @@ using DigestOf = data::Digest (*)(const data::StoredRecord&);
 std::vector<Repeat> find_repeats(const Job& job, const ReadResult& result, DigestOf digest_of) {
   auto& ranks = job.runtime.ranks;
   const auto size = static_cast<std::size_t>(ranks.size()), self = static_cast<std::size_t>(ranks.rank());
+  auto in_all = static_cast<std::int64_t>(result.records.size());
+  ranks.all_reduce_sum({&in_all, 1});
   together(ranks, [&] {
-    const auto digests =
-        result.records.size() * sizeof(Key) * (size > 1 ? 4 : 2);  // sent, received, kept, room to grow
+    // What is sent, with room to grow; then this rank's share of all: received, and kept with room to grow.
+    const auto keys = size > 1 ? 2 * result.records.size() + 3 * (static_cast<std::size_t>(in_all) / size + 1)
+                               : 2 * result.records.size();
+    const auto digests = keys * sizeof(Key);
     check_memory(job, result.store.bytes() + result.records.capacity() * sizeof(result.records[0]) + digests,
                  "looking for duplicates");
   });
@@ -105,7 +109,7 @@ std::string place_of(const Job& job, const ReadResult& result, std::uint64_t num
   while (first_part > 0 && job.parts[first_part - 1].file == file) --first_part;
   const auto in_file = static_cast<std::int64_t>(number) - result.part_starts[first_part] + 1;
   const auto& path = job.config.input.files[file];
-  if (job.files[file].bytes == 0) {
+  if (job.files[file].is_stream()) {
     const auto found = std::find_if(result.records.begin(), result.records.end(), [&](const std::byte* handle) {
       return data::RecordStore::at(handle).number == number;
     });

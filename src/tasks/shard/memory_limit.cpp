@@ -30,8 +30,8 @@ bool holds_a_whole_file(const Job& job) {
   });
 }
 
-}  // namespace
-
+// What this rank may come to need: what it keeps twice (order and the search for duplicates need nearly as much again),
+// and what shards pass through. A stream may need all that is available.
 double expected_need(const Job& job, std::uint64_t available) {
   const bool reads_a_stream = std::ranges::any_of(job.parts, [&](const data::InputPart& part) {
     return part.rank == job.runtime.ranks.rank() && job.files[part.file].is_stream();
@@ -39,6 +39,8 @@ double expected_need(const Job& job, std::uint64_t available) {
   const double kept = reads_a_stream ? static_cast<double>(available) : static_cast<double>(expected_memory(job));
   return 2.0 * kept + exchange_memory(job);
 }
+
+}  // namespace
 
 std::uint64_t part_of_memory(std::uint64_t available, double need, double need_on_machine, int ranks_on_machine) {
   constexpr double kEqually = 0.1;  // needs are estimates: nobody is left with nothing
@@ -51,7 +53,7 @@ std::uint64_t part_of_memory(std::uint64_t available, double need, double need_o
 std::uint64_t choose_memory_limit(const Job& job) {
   if (job.config.memory.limit > 0) return static_cast<std::uint64_t>(job.config.memory.limit * 0x1p30);
   const auto available = available_host_memory();
-  const auto host = host_name();
+  const auto host = host_name();  // machines that share a name get too little each; --memory.limit helps
   const double need = expected_need(job, available);
   const auto told = nlohmann::json{{"host", host}, {"need", need}}.dump();
   double on_machine = 0.0;

@@ -31,7 +31,7 @@ constexpr std::array<std::string_view, data::kSplits.size()> kMissOf = {
     "nothing can be trained on it", "a training cannot validate", "nothing is held back for a final test"};
 
 bool reads_stream(const Job& job) {
-  return std::any_of(job.files.begin(), job.files.end(), [](const auto& file) { return file.bytes == 0; });
+  return std::ranges::any_of(job.files, &data::FastaFileInfo::is_stream);
 }
 
 // Name, size, and the first and last MiB: cheap for files of any size, and another release or a file that is still
@@ -39,7 +39,7 @@ bool reads_stream(const Job& job) {
 std::string identity_of_file(const std::string& path, const data::FastaFileInfo& info) {
   constexpr std::uint64_t piece = 1 << 20;
   std::string identity = fmt::format("{} {}", file_name_of(path), info.bytes);
-  if (info.bytes == 0) return identity;
+  if (info.is_stream()) return identity;
   std::ifstream file(path, std::ios::binary);
   std::string bytes(piece, '\0');
   for (const auto start : {std::uint64_t{0}, info.bytes - std::min(info.bytes, piece)}) {
@@ -169,6 +169,18 @@ class OutputFolder {
   std::int64_t finished_ = 0, newest_at_start_ = 0;
 };
 
+void tell_estimate(const Job& job, double disk_bytes) {
+  std::array<std::int64_t, 2> most = {static_cast<std::int64_t>(expected_memory(job)),
+                                      static_cast<std::int64_t>(input_bytes(job))};
+  job.runtime.ranks.all_reduce_max(std::span<std::int64_t>(most));
+  job.runtime.log.info(WorkEstimate{.memory_bytes = static_cast<double>(most[0]),
+                                    .memory_of = "what is kept of the input",
+                                    .disk_bytes = disk_bytes,
+                                    .work = static_cast<double>(most[1]),
+                                    .unit = "bytes of input"}
+                           .sizes());
+}
+
 // Limits are stated, and a disk that looks too small is told of before the long part. What is really needed depends on
 // what the policies keep; it is known, and insisted on, before the first shard is written.
 void announce(const Job& job) {
@@ -176,23 +188,15 @@ void announce(const Job& job) {
   for (const auto& file : job.files) text += static_cast<double>(file.bytes) * kept_share(file);
   const auto& log = job.runtime.log;
   const auto limit = human_bytes(static_cast<double>(job.memory_limit));
-  if (std::ranges::any_of(job.files, &data::FastaFileInfo::is_stream)) {
+  if (reads_stream(job)) {
     log.info(
         fmt::format("{} input file(s), of which a stream tells its size at its end only; memory limit {} on rank 0",
                     job.files.size(), limit));
-    return;
+  } else {
+    log.info(fmt::format("{} input file(s), up to about {} of shards; memory limit {} on rank 0", job.files.size(),
+                         human_bytes(text), limit));
+    tell_estimate(job, text);
   }
-  log.info(fmt::format("{} input file(s), up to about {} of shards; memory limit {} on rank 0", job.files.size(),
-                       human_bytes(text), limit));
-  std::array<std::int64_t, 2> most = {static_cast<std::int64_t>(expected_memory(job)),
-                                      static_cast<std::int64_t>(input_bytes(job))};
-  job.runtime.ranks.all_reduce_max(std::span<std::int64_t>(most));
-  log.info(WorkEstimate{.memory_bytes = static_cast<double>(most[0]),
-                        .memory_of = "what is kept of the input",
-                        .disk_bytes = text,
-                        .work = static_cast<double>(most[1]),
-                        .unit = "bytes of input"}
-               .sizes());
   const auto free = static_cast<double>(free_bytes_at(job.config.output.directory));
   if (job.runtime.ranks.is_root() && free < text) {
     log.warn(

@@ -57,9 +57,6 @@ void add_tallies(const Job& job, ReadResult& result);
 std::uint64_t input_bytes(const Job& job);
 std::uint64_t expected_memory(const Job& job);
 double kept_share(const data::FastaFileInfo& file);  // of a file's bytes, what its records take in memory
-// What this rank may come to need, in bytes: what it keeps twice (order and the search for duplicates need nearly as
-// much again), and what shards pass through. A stream may need all that is available.
-double expected_need(const Job& job, std::uint64_t available);
 // 80 % of the available bytes, shared out by the needs of the ranks on one machine, a tenth of it equally: a compressed
 // file is held by the one rank that reads it, so equal parts would refuse what the machine can hold.
 std::uint64_t part_of_memory(std::uint64_t available, double need, double need_on_machine, int ranks_on_machine);
