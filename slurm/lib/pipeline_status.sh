@@ -6,14 +6,16 @@
 jobs_file() { echo "$run_folder/jobs/jobs.tsv"; }
 
 # Fills in_queue[job id] = "STATE TIME_LEFT" of this user's jobs, and tasks_in_queue[job id] = its array tasks ("N/A" for
-# a job that is no array); both empty without Slurm.
+# a job that is no array); both empty, and queue_is_known 0, without Slurm.
 # Fails when Slurm does not answer.
 declare -A in_queue=() tasks_in_queue=()
+queue_is_known=0
 read_queue() {
   local id state left task text
-  in_queue=() tasks_in_queue=()
+  in_queue=() tasks_in_queue=() queue_is_known=0
   command -v squeue >/dev/null || return 0
   text=$(squeue -h -r -u "$(id -un)" -o '%F %T %L %K' 2>/dev/null) || return 1
+  queue_is_known=1
   [[ -n $text ]] || return 0
   while read -r id state left task; do
     # Of an array, a running member tells more than a pending one.
@@ -68,15 +70,45 @@ dump_progress() { # folder
   echo "${#parts[@]}/$((10#${all%.h5})) parts"
 }
 
+# stage_state for people's eyes: what began and has no end on record is "killed", when its job is gone.
+shown_state() { # stage, or one of its units
+  local state unit
+  state=$(stage_state "$1")
+  if [[ $state == running && -e $run_folder/jobs/$1.list ]]; then
+    state=killed
+    while read -r unit _; do
+      [[ $(shown_state "$1/$unit") != running ]] || state=running
+    done <"$run_folder/jobs/$1.list"
+  elif [[ $state == running ]] && ! record_has_live_job "$1"; then
+    state=killed
+  fi
+  echo "$state"
+}
+
+# Whether the job that wrote a stage's record is there still, as far as can be known from here: another user's jobs are not
+# in this queue, and processes of other hosts cannot be asked.
+record_has_live_job() { # stage
+  local id task=""
+  [[ $(stat -c %u "$(record_file "$1")" 2>/dev/null) == "$(id -u)" ]] || return 0
+  id=$(record_value "$1" job)
+  if [[ $id == by_hand.* ]]; then
+    [[ $(record_value "$1" host) != "$(hostname)" ]] || kill -0 "${id#by_hand.}" 2>/dev/null
+  elif [[ $queue_is_known == 1 ]]; then
+    [[ $id != *_* ]] || task=${id#*_}
+    id=${id%_*}
+    [[ -n ${in_queue[$id]:-} && (-z $task || " ${tasks_in_queue[$id]} " == *" $task "*) ]]
+  fi
+}
+
 # "done: 0 2; running: 1": the tasks of a dump array, by their states.
 dump_tasks_by_state() { # stage
   local unit task state
   declare -A tasks_of=()
   while read -r unit; do
     task=${unit#tasks/}
-    tasks_of[$(folder_state "$1/$unit")]+=" $((10#${task%%-*}))"
+    tasks_of[$(shown_state "$1/$unit")]+=" $((10#${task%%-*}))"
   done <"$run_folder/jobs/$1.list"
-  for state in "done" running stopped failed missing; do
+  for state in "done" running stopped killed failed missing; do
     [[ -z ${tasks_of[$state]:-} ]] || printf '; %s:%s' "$state" "${tasks_of[$state]}"
   done | sed 's/^; //'
 }
@@ -89,7 +121,7 @@ print_status() {
   while read -r stage; do
     mapfile -t ids < <(live_jobs "$stage")
     slices=$((${#ids[@]} - 1))
-    first=${ids[0]:-} state=$(stage_state "$stage") left=- reason=
+    first=${ids[0]:-} state=$(shown_state "$stage") left=- reason=
     if [[ -n $first ]]; then
       read -r queue_state left <<<"${in_queue[$first]}"
       [[ $queue_state == RUNNING ]] || left=-

@@ -101,7 +101,7 @@ attempt_stage() {
   idle=$(record_value "$stage" idle)
   mark=$(progress_mark "$stage")
   # What is there afterwards must be this attempt's word.
-  if ! put_words_aside "$folder" || ! write_record "$stage" state=running "idle=${idle:-0}" "job=$job" "slice=$LSD_SLICE/$LSD_SLICES" "started=$(date -u +%FT%TZ)"; then
+  if ! put_words_aside "$folder" || ! write_record "$stage" state=running "idle=${idle:-0}" "job=$job" "host=$(hostname)" "slice=$LSD_SLICE/$LSD_SLICES" "started=$(date -u +%FT%TZ)"; then
     release_lock "$stage"
     return 1
   fi

@@ -4,7 +4,7 @@
 # a record of our own, jobs/STAGE.record, for ends that no program could write down: killed, node lost, never started.
 #
 # A record holds lines key=value: state (running | stopped | failed), reason, idle (ends in a row without progress),
-# progress (checksum of what had been finished), job.
+# progress (checksum of what had been finished), job, host (of its script).
 
 record_file() { echo "$run_folder/jobs/$1.record"; }
 

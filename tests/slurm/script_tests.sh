@@ -323,6 +323,31 @@ test_status() {
   check "status of no run: code" 1 $?
 }
 
+# Records whose writers had no last word: kill -9, or a node that is gone.
+test_status_killed() {
+  local run=$LSD_RUNS/t tools=$work/killed_tools task
+  fresh
+  mkdir -p "$run/jobs/dump_nm/tasks" "$tools"
+  printf 'diffusion_nm\t1\t3\ntrain_nm\t1\t4\ndump_nm\t1\t5\n' >"$run/jobs/jobs.tsv"
+  printf 'state=running\njob=3\n' >"$run/jobs/diffusion_nm.record"
+  printf 'state=running\njob=4\n' >"$run/jobs/train_nm.record"
+  printf 'tasks/000%d-of-0003\n' 0 1 2 >"$run/jobs/dump_nm.list"
+  for task in 0 1 2; do printf 'state=running\njob=5_%d\n' "$task" >"$run/jobs/dump_nm/tasks/000$task-of-0003.record"; done
+  printf '#!/bin/sh\ncat "%s/killed_queue"\n' "$work" >"$tools/squeue"
+  chmod +x "$tools/squeue"
+  printf '4 RUNNING 5:00 N/A\n5 RUNNING 5:00 0\n5 PENDING 5:00 2\n' >"$work/killed_queue"
+  seen() { PATH=$tools:$PATH slurm/pipeline.sh --status t | awk '$1 != "stage" {print $1, $1 == "tasks" ? substr($0, 11) : $3}' | paste -sd';'; }
+  check "killed: only what has left the queue" "diffusion_nm killed;train_nm running,;dump_nm running,;tasks running: 0 2; killed: 1" "$(seen)"
+  : >"$work/killed_queue"
+  check "killed: an array without a live task" "diffusion_nm killed;train_nm killed;dump_nm killed;tasks killed: 0 1 2" "$(seen)"
+  check "killed: nothing is called so while Slurm does not answer" 0 "$(slurm/pipeline.sh --status t 2>/dev/null | grep -c killed)"
+  printf 'state=running\njob=by_hand.999999999\nhost=%s\n' "$(hostname)" >"$run/jobs/diffusion_nm.record"
+  printf 'state=running\njob=by_hand.%d\nhost=%s\n' $$ "$(hostname)" >"$run/jobs/train_nm.record"
+  check "killed: by hand, on this host" "diffusion_nm killed;train_nm running" "$(seen | cut -d';' -f 1,2)"
+  printf 'state=running\njob=by_hand.999999999\nhost=elsewhere\n' >"$run/jobs/diffusion_nm.record"
+  check "not known: by hand on another host" "diffusion_nm running" "$(seen | cut -d';' -f 1)"
+}
+
 test_whole_chain() {
   rm -rf "$LSD_RUNS" "$FAKE_LOG"
   sed 's/^run = .*/run = t/' tests/slurm/mini.cfg >"$work/chain.cfg"
@@ -335,6 +360,6 @@ test_whole_chain() {
 
 names=("$@")
 [[ $# -gt 0 ]] || names=(syntax dry_run refused_files ends idle_ends signals early_signal lock dump_array dump_closing dump_array_in_queue
-  probe_units status whole_chain "${fault_tests[@]}")
+  probe_units status status_killed whole_chain "${fault_tests[@]}")
 for name in "${names[@]}"; do "test_$name"; done
 finish_checks
