@@ -28,8 +28,7 @@ void remove_partials_if(const fs::path& folder, const std::function<bool(const s
   if (!fs::is_directory(folder)) return;
   std::vector<fs::path> leftovers;
   for (const auto& entry : fs::directory_iterator(folder))
-    if (const auto name = entry.path().filename().string(); name.ends_with(kPartialSuffix) && condition(name))
-      leftovers.push_back(entry.path());
+    if (is_partial(entry.path()) && condition(entry.path().filename().string())) leftovers.push_back(entry.path());
   for (const auto& leftover : leftovers) fs::remove_all(leftover);
 }
 

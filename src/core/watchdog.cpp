@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lsd/core/watchdog.h"
-#include "lsd/core/host_name.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <memory>
+
+#include "lsd/core/host_name.h"
 
 namespace lsd {
 namespace {
