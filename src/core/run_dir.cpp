@@ -18,6 +18,7 @@
 #include "lsd/core/error.h"
 #include "lsd/core/fault_point.h"
 #include "lsd/core/host_name.h"
+#include "lsd/core/json_text.h"
 #include "lsd/core/partial_files.h"
 #include "lsd/core/system_problem.h"
 #include "run_remains_internal.h"
@@ -125,7 +126,7 @@ void claim_run_folder(const fs::path& folder, std::string_view program, std::str
       if (!fs::exists(file)) throw;  // another job of this run came in between
     }
     const fs::path partial = partial_path(file);
-    write_file_atomically(partial, environment.dump(2) + "\n");
+    write_file_atomically(partial, json_text(environment, 2) + "\n");
     commit_file_once(partial, file);
   }
   try {
@@ -134,14 +135,14 @@ void claim_run_folder(const fs::path& folder, std::string_view program, std::str
     if (identity_in(read_environment(file)) == ours) return;  // another job of this run took it over in between
     throw;
   }
-  write_file_atomically(file, environment.dump(2) + "\n");
+  write_file_atomically(file, json_text(environment, 2) + "\n");
   remove_state_files(folder);
   fs::remove(folder / "config.cfg");
   forget_finished_tasks(folder);
 }
 
 RunDir::RunDir(fs::path folder, std::string_view program, std::string_view config_text, std::string_view fingerprint,
-               int ranks)
+               int ranks, std::string_view backend)
     : folder_(std::move(folder)) {
   make_folder(folder_);
   const fs::path file = folder_ / "environment.json";
@@ -168,7 +169,8 @@ RunDir::RunDir(fs::path folder, std::string_view program, std::string_view confi
                                    {"libraries", libraries()},
                                    {"host", host_name()},
                                    {"ranks", ranks}});
-  write_file_atomically(file, environment.dump(2) + "\n");
+  if (!backend.empty()) environment["starts"].back()["backend"] = backend;
+  write_file_atomically(file, json_text(environment, 2) + "\n");
   write_file_atomically(folder_ / "config.cfg", config_text);
   if (takes_over) remove_state_files(folder_);
   fault_point("run.folder_opened");
@@ -191,7 +193,7 @@ void commit_run_state(const fs::path& folder, RunState state, std::string_view r
   check(file != std::end(kStateFiles), "a run ends as done, stopped or failed");
   remove_state_files(folder);
   const Json text = {{"reason", reason}, {"time", utc_now()}, {"host", host_name()}};
-  write_file_atomically(folder / file->second, text.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  write_file_atomically(folder / file->second, json_text(text, 2) + "\n");
   fault_point("run.state_written");
 }
 

@@ -10,6 +10,7 @@
 
 #include "lsd/core/error.h"
 #include "lsd/data/fasta_header.h"
+#include "shown_text_internal.h"
 #include "text_cursor_internal.h"
 
 namespace lsd::data {
@@ -29,23 +30,6 @@ bool is_ascii(std::string_view text) {
   }
   for (const char byte : text) seen |= static_cast<unsigned char>(byte);
   return (seen & 0x8080808080808080U) == 0;
-}
-
-bool has_control_byte(std::string_view text) {
-  return std::any_of(text.begin(), text.end(), [](char byte) {
-    const auto value = static_cast<unsigned char>(byte);
-    return value < 0x20 || value == 0x7F;
-  });
-}
-
-// The start of a line as a message may show it.
-std::string excerpt(std::string_view text) {
-  std::string shown;
-  for (const char byte : text.substr(0, 40)) {
-    const auto value = static_cast<unsigned char>(byte);
-    shown += value >= 0x20 && value < 0x7F ? std::string(1, byte) : fmt::format("\\x{:02X}", value);
-  }
-  return shown + (text.size() > 40 ? "..." : "");
 }
 
 }  // namespace
@@ -115,7 +99,9 @@ class FastaReader::State {
   }
 
   void pass_preamble() {
-    if (file.empty()) throw DataError(fmt::format("{} is empty: it holds no record", file.name()));
+    if (file.empty())
+      throw DataError(
+          fmt::format("{} is empty: it holds no record; leave it out, or put the sequences there", file.name()));
     pass_byte_order_mark();
     std::string line;
     while (cursor_.available() && cursor_.peek() != '>') {
@@ -173,6 +159,11 @@ class FastaReader::State {
           fmt::format("{}: the id holds a control character (NUL or the like); remove it or look whether the file "
                       "is text at all",
                       place(record, 0)));
+    }
+    // Behind the id anything goes that is text: NCBI's own files hold control-A there.
+    if (record.header.find('\0') != std::string::npos) {
+      throw DataError(fmt::format("{}: the header holds a NUL byte: remove it or look whether the file is text at all",
+                                  place(record, 0)));
     }
     counts.non_ascii_headers += is_ascii(record.header) ? 0 : 1;
   }
@@ -252,7 +243,8 @@ FastaFileInfo inspect_fasta(const std::string& path) {
   if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode))
     return {.encoding = "stream"};  // a pipe: looking at it would use it up
   const InputFile file(path);
-  if (file.empty()) throw DataError(fmt::format("{} is empty: it holds no record", path));
+  if (file.empty())
+    throw DataError(fmt::format("{} is empty: it holds no record; leave it out, or put the sequences there", path));
   return {.encoding = encoding_name(file.encoding()),
           .bytes = static_cast<std::uint64_t>(status.st_size),
           .splittable = file.splittable()};

@@ -14,6 +14,7 @@
 #include "lsd/core/error.h"
 #include "lsd/data/alphabet.h"
 #include "lsd/data/tokenizer.h"
+#include "shown_text_internal.h"
 
 namespace lsd::data {
 namespace {
@@ -47,7 +48,7 @@ class TaskParser {
  private:
   [[noreturn]] void fail(std::string_view what) const {
     throw DataError(fmt::format("{}:{}: {}{}", name_, line_,
-                                row_.empty() ? "" : fmt::format("row `{}`: ", row_.substr(0, 60)), what));
+                                row_.empty() ? "" : fmt::format("row `{}`: ", excerpt(row_, 60)), what));
   }
 
   // Blank lines at the end are no rows; one between rows may be a lost one.
@@ -102,6 +103,7 @@ class TaskParser {
     TaskRow row;
     row.id = std::string(fields[0]);
     if (row.id.empty()) fail("the id is missing: give the row one that no other row has");
+    if (has_control_byte(row.id)) fail("the id holds a control character (NUL, a tab or the like): remove it");
     const auto [first, is_new] = line_of_id_.emplace(row.id, line_);
     if (!is_new) fail(fmt::format("its id was already used in line {}: rename or remove one", first->second));
     row.split = read_split(fields[fields.size() - 1]);

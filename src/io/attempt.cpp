@@ -20,6 +20,7 @@
 #include "lsd/core/atomic_file.h"
 #include "lsd/core/error.h"
 #include "lsd/core/host_name.h"
+#include "lsd/core/json_text.h"
 #include "lsd/core/partial_files.h"
 #include "lsd/core/system_problem.h"
 
@@ -106,7 +107,7 @@ Attempt Attempt::begin(const fs::path& directory) {
                      {"pid", static_cast<std::int64_t>(::getpid())},
                      {"job", job_name()},
                      {"time", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)))}};
-  write_file_atomically(folder_of(directory, number) / kInfoFile, info.dump(2) + "\n");
+  write_file_atomically(folder_of(directory, number) / kInfoFile, json_text(info, 2) + "\n");
   Attempt attempt(directory, number);
   attempt.remove_older_partials(directory / kFolder);
   return attempt;

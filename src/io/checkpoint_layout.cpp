@@ -9,6 +9,7 @@
 
 #include "lsd/core/checksum.h"
 #include "lsd/core/error.h"
+#include "lsd/core/json_text.h"
 
 namespace lsd::io {
 namespace {
@@ -46,7 +47,7 @@ CheckpointState state_from(const nlohmann::ordered_json& json) {
   json.at("config_text").get_to(state.config_text);
   json.at("fingerprints").get_to(state.fingerprints);
   json.at("versions").get_to(state.versions);
-  state.extra_json = json.at("extra").dump();
+  state.extra_json = json_text(json.at("extra"));
   return state;
 }
 
@@ -93,7 +94,7 @@ std::string state_text(const CheckpointState& state, const std::vector<WrittenFi
   for (const auto& file : files)
     json["files"].push_back({{"name", file.name}, {"bytes", file.bytes}, {"checksum", checksum_hex(file.checksum)}});
   // Paths in a config may hold bytes that are no UTF-8, which JSON cannot.
-  auto text = json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+  auto text = json_text(json, 2) + "\n";
   const auto own = checksum_hex(checksum64(text));
   text.replace(kChecksumStart.size(), own.size(), own);
   return text;

@@ -7,6 +7,7 @@
 #include "lsd/core/atomic_file.h"
 #include "lsd/core/checksum.h"
 #include "lsd/core/error.h"
+#include "lsd/core/json_text.h"
 #include "lsd/core/sealed_text.h"
 #include "lsd/io/embedding_format.h"
 
@@ -145,7 +146,7 @@ void write_embedding_manifest(const std::filesystem::path& folder, const Embeddi
                      {"squared_deviations", moments.squared_deviations}};
   json["parts"] = Json::array();
   for (const auto& part : manifest.parts) json["parts"].push_back(part_json(part));
-  write_file_atomically(folder / kManifest, seal_text(json.dump(1) + "\n"));
+  write_file_atomically(folder / kManifest, seal_text(json_text(json, 1) + "\n"));
 }
 
 EmbeddingManifest read_embedding_manifest(const std::filesystem::path& folder) {

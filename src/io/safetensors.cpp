@@ -16,6 +16,7 @@
 
 #include "lsd/core/checksum.h"
 #include "lsd/core/error.h"
+#include "lsd/core/json_text.h"
 #include "lsd/core/system_problem.h"
 #include "mapped_file_internal.h"
 
@@ -115,7 +116,7 @@ std::string header_of(const std::vector<const NamedArray*>& arrays,
                            {"data_offsets", {offset_bytes, offset_bytes + array->bytes.size()}}};
     offset_bytes += array->bytes.size();
   }
-  auto text = header.is_null() ? std::string("{}") : header.dump();
+  auto text = header.is_null() ? std::string("{}") : json_text(header);
   const auto end = (sizeof(std::uint64_t) + text.size() + kDataAlignment - 1) / kDataAlignment * kDataAlignment;
   text.resize(end - sizeof(std::uint64_t), ' ');
   return text;

@@ -10,6 +10,7 @@
 #include "lsd/core/checksum.h"
 #include "lsd/core/error.h"
 #include "lsd/core/fault_point.h"
+#include "lsd/core/json_text.h"
 #include "lsd/core/sealed_text.h"
 
 namespace lsd::io {
@@ -136,7 +137,7 @@ const ManifestSplit& ShardManifest::split(std::string_view name) const {
 }
 
 void write_manifest(const std::filesystem::path& folder, const ShardManifest& manifest) {
-  write_file_atomically(folder / kManifestName, seal_text(manifest_to_json(manifest).dump(2) + "\n"));
+  write_file_atomically(folder / kManifestName, seal_text(json_text(manifest_to_json(manifest), 2) + "\n"));
   fault_point("shard.manifest_written");
 }
 

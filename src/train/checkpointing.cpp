@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "lsd/core/build_info.h"
+#include "lsd/core/json_text.h"
 
 namespace lsd::train {
 namespace {
@@ -134,7 +135,7 @@ void take_snapshot(Trainer& trainer, const RunIdentity& identity, Snapshot& snap
                     .config_text = identity.config_text,
                     .fingerprints = identity.fingerprints,
                     .versions = {{"program", std::string(version())}, {"git_revision", std::string(git_revision())}},
-                    .extra_json = extra.dump()};
+                    .extra_json = json_text(extra)};
 }
 
 std::filesystem::path write_snapshot(io::CheckpointWriter& writer, const Snapshot& snapshot,

@@ -11,6 +11,7 @@
 
 #include "heartbeat_internal.h"
 #include "lsd/core/host_name.h"
+#include "lsd/core/json_text.h"
 
 namespace fs = std::filesystem;
 
@@ -98,7 +99,7 @@ void Heartbeat::write(const Place& place) const {
       {"time", seconds_since_1970()}};
   auto aside = file_;
   aside += ".new";
-  std::ofstream(aside) << json.dump() << '\n';
+  std::ofstream(aside) << json_text(json) << '\n';
   std::error_code ignored;
   fs::rename(aside, file_, ignored);
 }

@@ -31,7 +31,7 @@ RunFolder::RunFolder(const TrainingJob& job)
   if (job.world.ranks.is_root()) {
     try {
       dir_ = std::make_unique<RunDir>(job.run.directory, job.program, job.identity.config_text, job.fingerprint,
-                                      job.world.ranks.size());
+                                      job.world.ranks.size(), job.world.backend.description());
       const bool done = dir_->state() == RunState::done;
       if (done && !io::has_checkpoint(checkpoints_)) {
         throw DataError(

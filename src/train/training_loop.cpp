@@ -7,6 +7,7 @@
 
 #include "lsd/core/error.h"
 #include "lsd/core/fault_point.h"
+#include "lsd/core/json_text.h"
 #include "training_loop_internal.h"
 
 namespace lsd::train {
@@ -194,7 +195,7 @@ void TrainingLoop::log_step(const StepReport& report) {
   line["tokens"] = state.tokens_seen;
   line["tokens_per_second"] = static_cast<double>(state.tokens_seen - tokens_at_last_log_) / std::max(elapsed, 1e-9);
   note_ranks(line);
-  folder_.append_metrics(line.dump());
+  folder_.append_metrics(json_text(line));
   fault_point("train.metrics_written");
   last_note_ = note_of(values, 3);
   trainer_.metrics().clear();
@@ -209,7 +210,7 @@ void TrainingLoop::log_validation() {
   const auto values = validate(trainer_, validation_);
   Json line = {{"kind", "validation"}, {"step", trainer_.state().step}};
   for (const auto& [name, value] : values) line[name] = value;
-  folder_.append_metrics(line.dump());
+  folder_.append_metrics(json_text(line));
   fault_point("train.validated");
   job_.log.info(fmt::format("step {}, validation: {}", trainer_.state().step, note_of(summary_of(values), 16)));
   last_log_ += Clock::now() - begin;  // tokens per second count training alone

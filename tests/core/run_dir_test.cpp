@@ -18,7 +18,7 @@ namespace lsd {
 namespace {
 
 RunDir open_run(const fs::path& folder) {
-  return RunDir(folder, "lsd_x", "a = 1\n", "00ff", 2);
+  return RunDir(folder, "lsd_x", "a = 1\n", "00ff", 2, "a device");
 }
 
 TEST(RunDir, KeepsConfigAndEnvironmentOfEveryStart) {
@@ -29,7 +29,7 @@ TEST(RunDir, KeepsConfigAndEnvironmentOfEveryStart) {
   const auto environment = nlohmann::json::parse(read_text_file(folder / "run/environment.json"));
   EXPECT_EQ(environment["program"], "lsd_x");
   ASSERT_EQ(environment["starts"].size(), 2U);
-  for (const auto* key : {"time", "version", "git_revision", "compiler", "libraries", "host"})
+  for (const auto* key : {"time", "version", "git_revision", "compiler", "libraries", "host", "backend"})
     EXPECT_NE(environment["starts"][0].value(key, ""), "") << key;
   EXPECT_EQ(environment["starts"][1]["ranks"], 2);
 }

@@ -94,6 +94,7 @@ TEST_F(FastaReaderTest, RefusesHeadersWithoutAUsableId) {
   expect_refused(">a\nMK\n>\nLLL\n", {"a.fasta, record 2", "line 3", "no id"});
   expect_refused(">  \nLLL\n", {"record 1", "no id"});
   expect_refused(std::string_view(">a\0b\nLLL\n", 9), {"record 1", "line 1", "control character"});
+  expect_refused(std::string_view(">a b\0c\nLLL\n", 11), {"record 1", "line 1", "the header holds a NUL byte"});
   expect_refused(">" + std::string(2 << 20, 'x') + "\nMK\n", {"header is longer than 1 MiB"});
 }
 

@@ -131,6 +131,9 @@ TEST_F(TaskReaderTest, RefusesBadStructure) {
   expect_error(kHeader + "p1,MKL,1,train\np1,AAA,1,train\n",
                ":3: row `p1`: its id was already used in line 2: rename or remove one");
   expect_error(kHeader + ",MKL,1,train\n", "the id is missing: give the row one");
+  expect_error(kHeader + "p" + std::string(1, '\0') + "7,MKL,1,train\n",
+               ":2: row `p\\x007`: the id holds a control character");
+  expect_error(kHeader + "p\t7,MKL,1,train\n", ":2: row `p\\x097`: the id holds a control character");
   expect_error(kHeader + "p1,MKL,1,train\np2,MA,1,valid\n", "no row of split test");
   expect_error(kHeader + "p1,MKL,1,test\np2,MA,1,valid\n", "no row of split train");
   expect_error(kHeader, "no row of split train");

@@ -25,6 +25,9 @@ def main():
     problems += [f"the case {name} is there twice" for name in set(cases) if cases.count(name) > 1 or told.count(name) > 1]
     problems += [f"the suite aims at {name}, which is not in fault_names.h" for name in sorted(used - points)]
     problems += [f"no source passes {name} of fault_names.h" for name in sorted(points - points_passed())]
+    # Each phase of a write is aimed at; removing a damaged part comes ahead of one.
+    writes = {name for name in points if re.match(r"(shard|checkpoint|dump)\.", name)} - {"dump.damaged_part_removed"}
+    problems += [f"no case aims at {name}" for name in sorted(writes - used)]
     print("\n".join(problems))
     print(f"{len(cases)} cases, {len(told)} told, {len(used)} points used, {len(problems)} problems")
     return 1 if problems or not cases else 0

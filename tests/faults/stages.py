@@ -148,8 +148,8 @@ class Train(Stage):
 
 
 class Dump(Stage):
-    points = {**COMMON_POINTS, "dump.begun": 1, "dump.part_begun": 3, "dump.part_rows_written": 3, "dump.part_committed": 3,
-              "dump.all_committed": 1, "dump.manifest_written": 1, "file.opened": 4, "file.written": 4, "file.synced": 5,
+    points = {**COMMON_POINTS, "dump.begun": 1, "dump.part_begun": 3, "dump.part_rows_written": 3, "dump.part_closed": 3,
+              "dump.part_committed": 3, "dump.all_committed": 1, "dump.manifest_written": 1, "file.opened": 4, "file.written": 4, "file.synced": 5,
               "file.renamed": 5}
 
     def __init__(self, reference, shards, autoencoder):

@@ -306,6 +306,18 @@ TEST(Shard, AFinishedSetIsLeftAloneAndAnotherOneRefused) {
   expect_error<UserError>([&] { run_shard_on_threads(config, 2); }, {"holds another run"});
 }
 
+// Names need not be UTF-8 on Linux; the manifest that tells them is.
+TEST(Shard, AFileNameThatIsNoUtf8IsNoObstacle) {
+  const TemporaryFolder folder;
+  write_file(folder / "caf\xE9.fasta", fasta_text(fake_records(20, 1)));
+  const auto config = small_config({folder / "caf\xE9.fasta"}, folder / "out");
+  EXPECT_EQ(run_shard_on_threads(config, 2), tasks::Outcome::done);
+  const auto manifest = read_text_file(folder / "out/manifest.json");
+  EXPECT_NE(manifest.find("caf\xEF\xBF\xBD.fasta"), std::string::npos) << manifest;
+  EXPECT_EQ(run_shard_on_threads(config, 1), tasks::Outcome::done);
+  EXPECT_EQ(read_text_file(folder / "out/manifest.json"), manifest);
+}
+
 TEST(Shard, AFinishedSetWithAHoleIsMadeAgain) {
   const TemporaryFolder folder;
   write_file(folder / "a.fasta", fasta_text(fake_records(100, 1)));

@@ -9,6 +9,7 @@
 
 #include "lsd/core/atomic_file.h"
 #include "lsd/core/error.h"
+#include "lsd/core/run_dir.h"
 #include "lsd/io/embedding_format.h"
 #include "lsd/tasks/dump_latents.h"
 #include "lsd/tasks/probe.h"
@@ -175,6 +176,27 @@ TEST_F(VerifyTest, MissingAndShortFilesAreNamed) {
       write_bytes(file, good);
     }
   }
+}
+
+// What is lost whole is in no list but the run's own word.
+TEST_F(VerifyTest, ADoneRunWithoutItsResultsIsAProblem) {
+  const testing::TemporaryFolder folder;
+  RunDir(folder / "nm", "lsd_train_autoencoder", "", "00ff").commit_state(RunState::done, "all steps are done");
+  fs::copy(*folder_ / "nm/checkpoints", folder / "nm/checkpoints", fs::copy_options::recursive);
+  EXPECT_THAT(problems_in(folder / "nm"), IsEmpty());
+  fs::remove_all(folder / "nm/checkpoints");
+  auto problems = problems_in(folder / "nm");
+  ASSERT_THAT(problems, SizeIs(1));
+  EXPECT_EQ(problems[0].file, folder / "nm/checkpoints");
+  EXPECT_THAT(problems[0].what, HasSubstr("DONE beside it says that the run is done"));
+  fs::create_directory(folder / "nm/checkpoints");
+  EXPECT_THAT(problems_in(folder / "nm"), SizeIs(1)) << "an empty folder is no checkpoint";
+
+  RunDir(folder / "probe", "lsd_probe", "", "00ff").commit_state(RunState::done, "2 results");
+  fs::remove(folder / "probe/config.cfg");
+  problems = problems_in(folder / "probe");
+  ASSERT_THAT(problems, SizeIs(1));
+  EXPECT_EQ(problems[0].file, folder / "probe/config.cfg");
 }
 
 TEST_F(VerifyTest, DamageIsNamedByBlockAndRecord) {

@@ -4,7 +4,9 @@
 // trusted with. Only rank 0 writes here.
 //
 //   config.cfg        every option with its value, as --print-config shows it
-//   environment.json  program, fingerprint, and per start: version, git revision, host, ranks, libraries, time
+//   environment.json  program, fingerprint, and per start: version, git revision, host, ranks, libraries, time, and
+//   what
+//                     computed on rank 0 (device, threads)
 //   metrics.jsonl     one JSON object per line
 //   DONE | STOPPED | FAILED   exactly one once the program has ended; JSON with the reason
 //
@@ -36,9 +38,9 @@ void claim_run_folder(const std::filesystem::path& folder, std::string_view prog
 class RunDir {
  public:
   // Makes the folder if needed. Throws UserError when it holds another run that has made something or may still run, or
-  // files that no run of ours made.
+  // files that no run of ours made. `backend`: what computes, in its own words; nothing for programs that do not.
   RunDir(std::filesystem::path folder, std::string_view program, std::string_view config_text,
-         std::string_view fingerprint, int ranks = 1);
+         std::string_view fingerprint, int ranks = 1, std::string_view backend = {});
 
   const std::filesystem::path& path() const { return folder_; }
   // fresh: no run was here before this object; running: one was, and ended without a word (killed, power cut).

@@ -12,6 +12,7 @@
 #include "arithmetic_internal.h"
 #include "bench_work_internal.h"
 #include "lsd/core/error.h"
+#include "lsd/core/json_text.h"
 #include "op_parts_internal.h"
 
 namespace lsd::tasks {
@@ -74,7 +75,7 @@ std::string json_line(const StepBenchConfig& config, const std::string& device, 
   line["peak_resident_bytes"] = r.peak_resident_bytes;
   line["device_bytes"] = r.device_bytes;
   for (const auto& [part, milliseconds] : r.parts_ms) line["parts_ms"][part] = rounded(milliseconds, 1e-3);
-  return line.dump() + "\n";
+  return json_text(line) + "\n";
 }
 
 std::string sentence(const StepBenchConfig& config, const std::string& device, const StepBenchResult& r) {

@@ -74,7 +74,7 @@ void DumpFolder::open(const std::string& config_text) {
     if (!ranks.is_root()) return;
     if (use_ == Use::shared) check_current();
     if (is_array()) claim_run_folder(folder_, kProgram, fingerprint);
-    run_dir_.emplace(own_, kProgram, config_text, fingerprint, ranks.size());
+    run_dir_.emplace(own_, kProgram, config_text, fingerprint, ranks.size(), runtime_.backend->description());
     attempt_ = io::Attempt::begin(own_);
     run_dir_->clear_state();
     remove_leftovers(false);

@@ -14,6 +14,7 @@
 #include "lsd/core/checksum.h"
 #include "lsd/core/config.h"
 #include "lsd/core/error.h"
+#include "lsd/core/json_text.h"
 #include "lsd/core/run_dir.h"
 #include "lsd/io/checkpoint.h"
 #include "lsd/models/build_model.h"
@@ -61,7 +62,7 @@ std::string extra_json(const std::vector<SourceFile>& files, const Esm2Weights& 
                                           {"elements", weights.elements},
                                           {"unused", weights.unused},
                                           {"rotary_frequencies", name_of(weights.frequencies)}}}};
-  return extra.dump();
+  return json_text(extra);
 }
 
 struct Imported {

@@ -20,7 +20,7 @@ void ProbeFolder::open(const std::string& config_text, const std::string& finger
   auto& ranks = runtime_.ranks;
   sharding::together(ranks, [&] {
     if (!ranks.is_root()) return;
-    run_dir_.emplace(folder_, kProgram, config_text, fingerprint, ranks.size());
+    run_dir_.emplace(folder_, kProgram, config_text, fingerprint, ranks.size(), runtime_.backend->description());
     attempt_ = io::Attempt::begin(folder_);
     run_dir_->clear_state();
   });

@@ -12,6 +12,7 @@
 #include "lsd/core/atomic_file.h"
 #include "lsd/core/checksum.h"
 #include "lsd/core/error.h"
+#include "lsd/core/json_text.h"
 #include "lsd/core/sealed_text.h"
 
 namespace lsd::tasks {
@@ -156,7 +157,7 @@ std::string ProbeResult::file_name() const {
 }
 
 void write_result(const std::filesystem::path& folder, const ProbeResult& result) {
-  write_file_atomically(folder / result.file_name(), seal_text(to_json(result).dump(1) + "\n"));
+  write_file_atomically(folder / result.file_name(), seal_text(json_text(to_json(result), 1) + "\n"));
 }
 
 std::optional<ProbeResult> read_result(const std::filesystem::path& file) {

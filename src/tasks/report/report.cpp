@@ -9,6 +9,7 @@
 
 #include "lsd/core/atomic_file.h"
 #include "lsd/core/error.h"
+#include "lsd/core/json_text.h"
 #include "run_metrics_internal.h"
 #include "score_table_internal.h"
 
@@ -64,7 +65,7 @@ void write_report(const ReportConfig& config, const Log& log) {
                                        {"version", 2},
                                        {"scores", nlohmann::ordered_json::parse(json_of(rows))},
                                        {"runs", nlohmann::ordered_json::parse(json_of(runs))}};
-  write_file_atomically(folder / "report.json", json.dump(1) + "\n");
+  write_file_atomically(folder / "report.json", json_text(json, 1) + "\n");
   log.info(fmt::format("{} results in {} rows, {} runs, {} figures: {}\n\n{}", results.size(), rows.size(), runs.size(),
                        figures.size(), (folder / "report.md").string(), text));
 }

@@ -9,6 +9,7 @@
 
 #include "lsd/core/atomic_file.h"
 #include "lsd/core/error.h"
+#include "lsd/core/json_text.h"
 #include "svg_plot_internal.h"
 
 namespace lsd::tasks {
@@ -79,7 +80,7 @@ std::string json_of(const std::vector<RunMetrics>& runs) {
   Json list = Json::array();
   for (const auto& run : runs)
     list.push_back({{"name", run.name}, {"train", run.last_train}, {"validation", run.last_validation}});
-  return list.dump();
+  return json_text(list);
 }
 
 std::vector<std::pair<std::string, std::string>> loss_figures(const std::vector<RunMetrics>& runs) {

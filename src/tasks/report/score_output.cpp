@@ -8,6 +8,8 @@
 #include "score_table_internal.h"
 #include "svg_plot_internal.h"
 
+#include "lsd/core/json_text.h"
+
 namespace lsd::tasks {
 namespace {
 
@@ -145,7 +147,7 @@ std::string json_of(const std::vector<ScoreRow>& rows) {
     put_difference("over_encoder", row.over_encoder, json);
     list.push_back(std::move(json));
   }
-  return list.dump();
+  return json_text(list);
 }
 
 std::vector<std::pair<std::string, std::string>> time_figures(const std::vector<ScoreRow>& rows) {

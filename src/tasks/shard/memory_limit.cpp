@@ -8,6 +8,7 @@
 
 #include "lsd/core/host_memory.h"
 #include "lsd/core/host_name.h"
+#include "lsd/core/json_text.h"
 #include "shard_internal.h"
 
 namespace lsd::tasks::sharding {
@@ -55,7 +56,7 @@ std::uint64_t choose_memory_limit(const Job& job) {
   const auto available = available_host_memory();
   const auto host = host_name();  // machines that share a name get too little each; --memory.limit helps
   const double need = expected_need(job, available);
-  const auto told = nlohmann::json{{"host", host}, {"need", need}}.dump();
+  const auto told = json_text(nlohmann::json{{"host", host}, {"need", need}});
   double on_machine = 0.0;
   int ranks = 0;
   for (const auto& bytes : job.runtime.ranks.all_gather(std::as_bytes(std::span(told)))) {

@@ -9,6 +9,7 @@
 #include "lsd/core/build_info.h"
 #include "lsd/core/config.h"
 #include "lsd/core/host_name.h"
+#include "lsd/core/json_text.h"
 #include "lsd/data/shard_set.h"
 #include "shard_internal.h"
 
@@ -112,8 +113,7 @@ void write_provenance(const Job& job, const std::filesystem::path& folder, doubl
         {"inputs", inputs},
         {"version", version()},
         {"git_revision", git_revision()}};
-    write_file_atomically(folder / "provenance.json",
-                          json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+    write_file_atomically(folder / "provenance.json", json_text(json, 2) + "\n");
   });
 }
 

@@ -58,6 +58,7 @@ std::vector<Place> find_artefacts(const std::vector<std::string>& folders);
 Artefact plan_shards(const std::filesystem::path& folder);
 Artefact plan_checkpoint(const std::filesystem::path& folder);
 Artefact plan_checkpoint_folder(const std::filesystem::path& folder);  // `latest` beside the checkpoints
+Artefact plan_training(const std::filesystem::path& folder);           // a run that is done, without its checkpoints
 Artefact plan_dump(const std::filesystem::path& folder);
 Artefact plan_probe(const std::filesystem::path& folder);
 Artefact plan_artefact(const Place& place);

@@ -18,6 +18,9 @@ namespace fs = std::filesystem;
 namespace lsd::tasks::verifying {
 namespace {
 
+const std::set<std::string> kProgramsWithCheckpoints = {"lsd_train_autoencoder", "lsd_train_diffusion",
+                                                        "lsd_import_esm2"};
+
 // Names in a folder, by what they tell about it.
 struct Listing {
   explicit Listing(const fs::path& folder) {
@@ -32,6 +35,7 @@ struct Listing {
       }
       has_manifest |= name == "manifest.json";
       has_latest |= name == "latest";
+      has_done |= name == "DONE";
       has_state |= name == "state.json";
       has_results |= name.ends_with(".json") && name.find(".seed") != std::string::npos;
       const bool part = name.ends_with(".h5") && name.find("-of-") != std::string::npos;
@@ -41,7 +45,7 @@ struct Listing {
   }
   std::set<fs::path> folders;
   bool has_manifest = false, has_latest = false, has_state = false, has_results = false, has_dump_parts = false,
-       has_shards = false, has_checkpoints = false;
+       has_shards = false, has_checkpoints = false, has_done = false;
 };
 
 std::string text_entry(const fs::path& file, const char* key) {
@@ -65,6 +69,13 @@ std::string kind_of_set(const fs::path& folder, const Listing& listing) {
   return program == "lsd_dump_latents" ? "dump" : "";
 }
 
+// Where there is anything of them, they are looked at themselves.
+bool holds_checkpoints(const fs::path& folder) {
+  if (!fs::is_directory(folder)) return false;
+  const Listing listing(folder);
+  return listing.has_latest || listing.has_checkpoints;
+}
+
 void search(const fs::path& folder, std::set<Place>& places) {
   const Listing listing(folder);
   std::int64_t step = 0;
@@ -75,8 +86,10 @@ void search(const fs::path& folder, std::set<Place>& places) {
   if (listing.has_latest || listing.has_checkpoints) places.insert({"checkpoints", folder});
   const auto kind = kind_of_set(folder, listing);
   if (!kind.empty()) places.insert({kind, folder});
-  if (listing.has_results || text_entry(folder / "environment.json", "program") == "lsd_probe")
-    places.insert({"probe", folder});
+  const auto program = text_entry(folder / "environment.json", "program");
+  if (listing.has_results || program == "lsd_probe") places.insert({"probe", folder});
+  if (listing.has_done && kProgramsWithCheckpoints.contains(program) && !holds_checkpoints(folder / "checkpoints"))
+    places.insert({"training", folder});
   for (const auto& below : listing.folders) {
     const bool states_of_an_array = kind == "dump" && below.filename() == "tasks";  // the parts lie in the dump itself
     if (!states_of_an_array) search(below, places);
@@ -104,6 +117,7 @@ Artefact plan_artefact(const Place& place) {
   if (place.kind == "shards") return plan_shards(place.folder);
   if (place.kind == "dump") return plan_dump(place.folder);
   if (place.kind == "probe") return plan_probe(place.folder);
+  if (place.kind == "training") return plan_training(place.folder);
   return place.kind == "checkpoint" ? plan_checkpoint(place.folder) : plan_checkpoint_folder(place.folder);
 }
 

@@ -77,4 +77,12 @@ Artefact plan_checkpoint_folder(const fs::path& folder) {
   return artefact;
 }
 
+Artefact plan_training(const fs::path& folder) {
+  Artefact artefact{.kind = "checkpoint", .folder = folder / "checkpoints"};
+  artefact.add_problem(folder / "checkpoints",
+                       "no checkpoint is there, and DONE beside it says that the run is done: put them back, or remove "
+                       "the run's folder and make it again");
+  return artefact;
+}
+
 }  // namespace lsd::tasks::verifying

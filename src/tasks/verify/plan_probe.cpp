@@ -39,7 +39,11 @@ Artefact plan_probe(const fs::path& folder) {
   }
   // The last command's combinations; earlier ones may have left more.
   const auto config_file = folder / "config.cfg";
-  if (!fs::exists(config_file)) return artefact;
+  if (!fs::exists(config_file)) {
+    if (fs::exists(folder / "DONE"))
+      artefact.add_problem(config_file, "it is missing: which results belong here is not known");
+    return artefact;
+  }
   const auto problem = problem_of([&]() -> std::string {
     for (const auto& name : planned_files(load_config<ProbeConfig>({config_file}))) {
       if (!fs::exists(folder / name)) artefact.add_problem(folder / name, "it is missing: the sweep is not finished");

@@ -10,6 +10,7 @@
 #include "../shard/together_internal.h"
 #include "lsd/core/atomic_file.h"
 #include "lsd/core/checksum.h"
+#include "lsd/core/json_text.h"
 #include "run_checks_internal.h"
 
 namespace lsd::tasks {
@@ -69,7 +70,7 @@ Json problem_json(const Problem& problem) {
 std::vector<Problem> gather(const std::vector<Problem>& mine, dist::HostCommunicator& ranks) {
   Json json = Json::array();
   for (const auto& problem : mine) json.push_back(problem_json(problem));
-  const auto text = json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  const auto text = json_text(json);
   std::vector<Problem> all;
   for (const auto& bytes : ranks.all_gather(std::as_bytes(std::span(text)))) {
     for (const auto& entry : Json::parse(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size())))
@@ -123,7 +124,7 @@ void tell(const VerifyConfig& config, const std::vector<Artefact>& artefacts, co
   }
   if (config.json.empty()) return;
   const auto json = report_json(config, artefacts, summary);
-  write_file_atomically(config.json, json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
+  write_file_atomically(config.json, json_text(json, 1) + "\n");
 }
 
 }  // namespace
