@@ -116,18 +116,6 @@ TEST_F(TrainTasks, DiffusionResumesBitForBitWithItsSamplerAndMovingAverage) {
   }
 }
 
-TEST_F(TrainTasks, DiffusionLossesDoNotDependOnTheRanks) {
-  const auto encoder = autoencoder("mlm");
-  EXPECT_EQ(run_task(train_diffusion, small_diffusion(encoder, shards_, folder_ / "one"), 1), Outcome::done);
-  EXPECT_EQ(run_task(train_diffusion, small_diffusion(encoder, shards_, folder_ / "two"), 2), Outcome::done);
-  const auto one = metric_lines(folder_ / "one"), two = metric_lines(folder_ / "two");
-  ASSERT_EQ(one.size(), two.size());
-  for (std::size_t i = 0; i < one.size(); ++i) {
-    const double expected = one[i]["loss"];
-    EXPECT_NEAR(two[i]["loss"].get<double>(), expected, 1e-5 * std::abs(expected));
-  }
-}
-
 TEST_F(TrainTasks, StoredLatentsTrainLikeRecomputedOnes) {
   const auto encoder = autoencoder("nm");
   const auto stored = on_stored(dump(encoder, "train", "dump_train"), dump(encoder, "valid", "dump_valid"), "stored");

@@ -153,15 +153,6 @@ TEST(TrainingRun, InitFromTakesTheWeightsAndNothingElse) {
   expect_error<DataError>([&] { run(other, folder / "third"); }, {"init_from"});
 }
 
-TEST(TrainingRun, KeepsTheLastCheckpointsOnly) {
-  const TemporaryFolder folder;
-  EXPECT_TRUE(run({.checkpoint_every = 1}, folder / "run"));
-  int found = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(folder / "run/checkpoints"))
-    found += entry.is_directory();
-  EXPECT_EQ(found, 2);
-}
-
 TEST(TrainingRun, ADiskTooSmallForItsCheckpointsIsRefusedOnEveryRank) {
   const TemporaryFolder folder;
   TinyJob setup;
