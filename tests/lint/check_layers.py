@@ -23,6 +23,12 @@ BELOW = {
 SIDE_EDGES = {("src/dist/nccl", "backends")}
 VENDOR = re.compile(r"^(mpi|nccl|omp|hdf5|H5\w*|hdf5_hl|cuda\w*|cublas\w*|cudnn\w*|nvtx\w*|cblas|dnnl\w*|zlib|zstd|"
                     r"isa-l|igzip_lib|xxhash|isa-l/.*|boost/.*|nlohmann/.*|oneapi/.*|nvtx3/.*)(\.h|\.hpp)?$")
+# Who may speak to which library; all others go through these modules' headers.
+USERS = {
+    "mpi": {"dist"}, "nccl": {"dist"}, "hdf5": {"io"}, "cuda": {"backends", "dist"}, "cublas": {"backends"}, "cudnn": {"backends"},
+    "omp": {"backends"}, "oneapi/": {"backends"}, "dnnl": {"backends"}, "cblas": {"backends"}, "boost/": {"core"},
+    "isa-l": {"data"}, "igzip": {"data"}, "zlib": {"data"}, "zstd": {"data"}, "xxhash": {"core", "data"},
+}
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 
 
@@ -42,6 +48,9 @@ def check_include(problems, path, number, module, quote, name):
     public = place.startswith("include/")
     if public and VENDOR.match(name):
         problems.add(path, number, f"a public header includes <{name}>; keep it in src/")
+    for library, users in USERS.items():
+        if quote == "<" and name.lower().startswith(library) and module not in users:
+            problems.add(path, number, f"{module} may not include <{name}>; only {', '.join(sorted(users))} may")
     if name.startswith("lsd/"):
         used = name.split("/")[1]
         side = any(place.startswith(folder) and used == to for folder, to in SIDE_EDGES)

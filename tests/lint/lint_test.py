@@ -21,6 +21,8 @@ FAULTS = {
         "src/dist/f.cpp": '#include "lsd/models/model.h"\n',
         "src/nn/g.cpp": '#include "lsd/core/no_such_header.h"\n',
         "src/unknown/h.cpp": "int x;\n",
+        "src/nn/i.cpp": "#include <mpi.h>\n",
+        "src/tasks/j.cpp": "#include <boost/program_options.hpp>\n",
     },
     "check_text.py": {
         "src/nn/a.cpp": "int x;\n",

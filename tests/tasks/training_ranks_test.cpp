@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The promise of the numerics over rank counts, for whole training tasks on the backends that people use: losses agree to
-// 1e-5 relative, also when a run goes on with another number of ranks.
+// The promise of the numerics over rank counts, for whole training tasks on the backends that people use: losses agree
+// to 1e-5 relative, also when a run goes on with another number of ranks.
 #include <gtest/gtest.h>
 
 #include <cmath>
