@@ -81,6 +81,25 @@ TEST_F(HandWorked, MomentsAndTheirDivergence) {
   expect_values(multivariate, {0.5F * (9 + 2.5F - 1 - std::log(2.5F))});
 }
 
+// Rows (0,0) (2,2) (2,0) (4,2): mean (2,1), covariance (2 1; 1 1); with shrinkage one half (1.5 0.5; 0.5 1), of
+// trace 2.5 and determinant 1.25.
+TEST_F(HandWorked, MultivariateKlOfTwoDimensions) {
+  std::vector<std::int32_t> row_group{0, 0, -1, 0, 0};
+  const ConstTensorView groups(row_group.data(), DType::int32, {5});
+  HostTensor z({5, 2}, {0, 0, 2, 2, 77, 88, 2, 0, 4, 2}), count({1}), mean({1, 2}), variance({1, 2}), loss({1});
+  backend_->reduce().run(GroupMoments{
+      .z = z.view(), .row_group = groups, .count = count.view(), .mean = mean.view(), .variance = variance.view()});
+  expect_values(mean, {2, 1});
+  expect_values(variance, {2, 1});
+  backend_->reduce().run(MultivariateKl{.z = z.view(),
+                                        .row_group = groups,
+                                        .count = count.view(),
+                                        .mean = mean.view(),
+                                        .loss = loss.view(),
+                                        .shrinkage = 0.5F});
+  expect_values(loss, {0.25F * (4 + 1 + 2.5F - 2 - std::log(1.25F))});  // 1 / (2 d)
+}
+
 TEST_F(HandWorked, SequenceMeanOfMaskedRows) {
   const HostLayout layout({3, 1}, 1);
   std::vector<std::uint8_t> mask{1, 0, 1, 0, 1};
