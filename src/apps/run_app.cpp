@@ -147,6 +147,10 @@ int run_task(const AppInfo& info, const CommandLine& line, dist::HostCommunicato
     runtime.watchdog->rest();
     ranks.all_reduce_max(std::span(&worst, 1));  // also: nobody leaves before the last rank has finished
     return exit_code_of(static_cast<tasks::Outcome>(worst));
+  } catch (Error& error) {
+    if (error.kind() == ErrorKind::peer && !runtime.heartbeats.empty())
+      error.add_context(who_is_missing(runtime.heartbeats, ranks.size(), ranks.rank()));
+    return fail(std::current_exception(), runtime);
   } catch (...) {
     return fail(std::current_exception(), runtime);
   }

@@ -51,11 +51,13 @@ void Watchdog::note(std::int64_t step, const char* phase) {
   step_.store(step, std::memory_order_relaxed);
   phase_.store(phase, std::memory_order_relaxed);
   progress();
+  if (heartbeat_) heartbeat_->note(step, phase);
 }
 
 void Watchdog::rest() {
   phase_.store(nullptr, std::memory_order_relaxed);
   progress();
+  if (heartbeat_) heartbeat_->note(step_.load(std::memory_order_relaxed), "behind it");
 }
 
 void Watchdog::watch() {

@@ -10,7 +10,7 @@
 #include <string>
 
 #include "checkpoint_saver_internal.h"
-#include "heartbeat_internal.h"
+#include "lsd/core/heartbeat.h"
 #include "lsd/core/run_dir.h"
 #include "lsd/train/training_run.h"
 #include "lsd/train/validation.h"

@@ -78,9 +78,9 @@ def rank_stops_answering(suite):
     by_name = f"longest silent: rank 1 on {platform.node()} (pid "
     prove_all([silent_rank(suite, suite.train, "train.step_done#5", ["all ranks took part in step 5", by_name]),
                silent_rank(suite, suite.diffusion, "train.step_done#7", ["all ranks took part in step 7", by_name]),
-               silent_rank(suite, suite.shard, "shard.begun#2"),
-               silent_rank(suite, suite.dump, "dump.part_begun#2"),
-               silent_rank(suite, suite.probe, "probe.head_trained#2")])
+               silent_rank(suite, suite.shard, "shard.begun#2", [by_name]),
+               silent_rank(suite, suite.dump, "dump.part_begun#2", [by_name]),
+               silent_rank(suite, suite.probe, "probe.head_trained#2", [by_name])])
 
 
 WATCHDOG_SECONDS = 20  # more than any step here takes, however loaded the machine is

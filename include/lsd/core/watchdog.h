@@ -10,9 +10,13 @@
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
+
+#include "lsd/core/heartbeat.h"
 
 namespace lsd {
 
@@ -41,6 +45,9 @@ class Watchdog {
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
 
+  // From now on other ranks may read in the heartbeat's file what is noted here. Ahead of the work that is watched.
+  void tell_others(std::shared_ptr<Heartbeat> heartbeat) { heartbeat_ = std::move(heartbeat); }
+
   // From any thread, at the price of a few atomic stores. `phase` is a literal: "step", "validation".
   void note(std::int64_t step, const char* phase);
   void progress() { count_.fetch_add(1, std::memory_order_relaxed); }  // the phase goes on
@@ -53,6 +60,7 @@ class Watchdog {
   void tell(const std::string& line) const;
 
   Options options_;
+  std::shared_ptr<Heartbeat> heartbeat_;
   std::atomic<std::uint64_t> count_{0};
   std::atomic<std::int64_t> step_{0};
   std::atomic<const char*> phase_{nullptr};  // null: at rest

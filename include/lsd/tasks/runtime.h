@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 
+#include "lsd/core/heartbeat.h"
 #include "lsd/core/host_memory.h"
 #include "lsd/core/log.h"
 #include "lsd/core/stop_signal.h"
@@ -29,6 +30,14 @@ struct Runtime {
   // Set by the task, on every rank, once a run folder is its own: run_app commits FAILED there when the task throws, or
   // STOPPED when all that went wrong is that another rank was lost.
   std::filesystem::path run_folder = {};
+  // What the ranks of this attempt tell of themselves (heartbeat.h); run_app reads it when one of them is lost. Set by
+  // begin_heartbeat; a training has its own, which knows its steps.
+  std::filesystem::path heartbeats = {};
+  void begin_heartbeat(const std::filesystem::path& attempt_folder) {
+    if (!heartbeats.empty()) return;  // a task that is part of another one
+    heartbeats = attempt_folder;
+    watchdog->tell_others(std::make_shared<Heartbeat>(heartbeats, ranks.rank(), Heartbeat::pace_of(ranks.size())));
+  }
   // False once a newer start of the job has taken the folder over, which then is no longer this one's to write to.
   std::function<bool()> owns_run_folder = [] { return true; };
 };

@@ -81,6 +81,7 @@ void DumpFolder::open(const std::string& config_text) {
   });
   const auto number = ranks.broadcast_text(attempt_ ? std::to_string(attempt_->number()) : "");
   attempt_ = io::Attempt::join(own_, std::stoll(number));
+  runtime_.begin_heartbeat(attempt_->folder());
   if (use_ == Use::own) {  // else a failure is told in the folder of whom the dump is made for
     runtime_.run_folder = own_;
     runtime_.owns_run_folder = [attempt = *attempt_] { return attempt.is_current(); };

@@ -26,6 +26,7 @@ void ProbeFolder::open(const std::string& config_text, const std::string& finger
   });
   const auto number = ranks.broadcast_text(attempt_ ? std::to_string(attempt_->number()) : "");
   attempt_ = io::Attempt::join(folder_, std::stoll(number));
+  runtime_.begin_heartbeat(attempt_->folder());
   take_state();
   runtime_.owns_run_folder = [attempt = *attempt_] { return attempt.is_current(); };
 }

@@ -127,6 +127,7 @@ class OutputFolder {
     });
     const auto number = ranks.broadcast_text(attempt_ ? std::to_string(attempt_->number()) : "");
     attempt_ = io::Attempt::join(directory, std::stoll(number));
+    job_.runtime.begin_heartbeat(attempt_->folder());
     job_.runtime.run_folder = directory;
     job_.runtime.owns_run_folder = [attempt = *attempt_] { return attempt.is_current(); };
     return *attempt_;

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "lsd/core/heartbeat.h"
+
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -9,13 +11,12 @@
 #include <utility>
 #include <vector>
 
-#include "heartbeat_internal.h"
 #include "lsd/core/host_name.h"
 #include "lsd/core/json_text.h"
 
 namespace fs = std::filesystem;
 
-namespace lsd::train {
+namespace lsd {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -119,4 +120,4 @@ std::string who_is_missing(const fs::path& folder, int ranks, int rank) {
   return text;
 }
 
-}  // namespace lsd::train
+}  // namespace lsd

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a rank tells of itself reaches its file when it changes, not only now and then; and what others make of it.
-#include "train/heartbeat_internal.h"
+#include "lsd/core/heartbeat.h"
 
 #include <gmock/gmock.h>
 
@@ -10,7 +10,7 @@
 #include "lsd/core/atomic_file.h"
 #include "support/temporary_folder.h"
 
-namespace lsd::train {
+namespace lsd {
 namespace {
 
 using namespace std::chrono_literals;
@@ -107,4 +107,4 @@ TEST(WhoIsMissing, ARankWithoutAFileHasToldNothing) {
 }
 
 }  // namespace
-}  // namespace lsd::train
+}  // namespace lsd

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What each rank is at, in a file of its own that a thread rewrites when that changes: the training loop does no more
-// than note it in memory. When a rank falls silent, the others read there which one, on which node and in which step.
+// What each rank is at, in a file of its own that a thread rewrites when that changes: whoever computes does no more
+// than note it in memory. When a rank falls silent, the others read there which one, on which node and in which step
+// (of a training; in other stages the number of the shard, part or head that it has in hand).
 //
 //   <run>/attempts/0003/rank-00001.json   rank, host, pid, step, phase, seconds in it, time
 
@@ -13,7 +14,7 @@
 #include <string>
 #include <thread>
 
-namespace lsd::train {
+namespace lsd {
 
 class Heartbeat {
  public:
@@ -29,7 +30,7 @@ class Heartbeat {
   Heartbeat(const Heartbeat&) = delete;
   Heartbeat& operator=(const Heartbeat&) = delete;
 
-  // `phase` is a literal: "step", "validation", "checkpoint". Never waits for the file system.
+  // `phase` is a literal: "step", "validation", "parts". Never waits for the file system.
   void note(std::int64_t step, const char* phase);
 
  private:
@@ -57,4 +58,4 @@ class Heartbeat {
 // known.
 std::string who_is_missing(const std::filesystem::path& folder, int ranks, int rank);
 
-}  // namespace lsd::train
+}  // namespace lsd
