@@ -28,7 +28,7 @@ test_exit_codes() {
   site_with "LSD_WRAPPER=(env no_such_program)"
   stage 'done' LSD_SITE="$work/site.sh"
   check "a wrapper's program that is missing: code" 1 "$code"
-  check_has "... its own code is told" "its program ended with code 127 before the run began" "$work/out"
+  check_has "... its own code is told" "its program ended with code 127 before this start began its work" "$work/out"
   fresh
   site_with "LSD_WRAPPER=(no_such_wrapper exec)"
   stage 'done' LSD_SITE="$work/site.sh"
