@@ -62,8 +62,9 @@ estimate_training() { # stage
   read -r -a words <<<"$(kind_setting "$stage" options)"
   program=$(program_path "$program" 2>/dev/null) || { echo "no $program here to ask" && return; }
   text=$(LSD_TFLOPS='' "${LSD_WRAPPER[@]}" "$program" --config "$(stage_config "$stage")" "${options[@]}" "${words[@]}" \
-    --run.directory - --run.memory_plan true 2>&1) || { tail -n 1 <<<"$text" && return; }
-  sed -n 's/^estimate: //p' <<<"$text" | sed 's/; the time follows.*//'
+    --run.directory - --run.memory_plan true --run.memory_plan_ranks "$(planned_ranks "$stage")" 2>&1) || { tail -n 1 <<<"$text" && return; }
+  # Each line of a program's log begins with date and time.
+  sed -n 's/^[-0-9]* [:0-9]* estimate: //p' <<<"$text" | sed 's/; the time follows.*//'
   estimate_training_time "$(sed -n 's/.*; \([0-9.e+]*\) operations.*/\1/p' <<<"$text")" "$(planned_ranks "$stage")"
 }
 

@@ -33,6 +33,10 @@ check "a pipeline from the moved tree, by hand with mpirun" 0 $code
 [[ $code == 0 ]] || tail -n 20 "$work/run.log"
 check "its runs are where it was called" yes "$([[ -e $work/home/runs/small/diffusion_nm/DONE ]] && echo yes)"
 check_has "two ranks" "2 rank(s)" "$work/run.log"
+# The words of the real programs, as the dry run reads them.
+LSD_TFLOPS=0.001 LSD_RUNS=$work/none "$work/moved/share/lsd/slurm/pipeline.sh" --dry-run pipeline.cfg >"$work/dry_run" 2>&1
+check "the dry run tells memory, disk, operations and hours of both trainings" "2 2 2" \
+  "$(grep -c '^# estimate: .* of memory on each rank; .* of disk' "$work/dry_run") $(grep -c '^# estimate: 3 steps of .* operations$' "$work/dry_run") $(grep -c '^# estimate: [0-9.]* hours at 0.001 TFLOP/s on each of [0-9]* ranks$' "$work/dry_run")"
 "$work/moved/share/lsd/slurm/pipeline.sh" --status small >"$work/status" 2>&1
 check "--status from the moved tree" 4 "$(grep -c " done " "$work/status")"
 finish_checks

@@ -19,7 +19,7 @@ for argument; do
   previous=$argument
 done
 if [[ -n ${plan:-} ]]; then
-  printf 'estimate: 3.0 GiB of memory on each rank; 4.5 GiB of disk for checkpoints\nestimate: 20 steps of 2 k tokens; 7.2e+19 operations; the time follows\n'
+  printf '2026-01-02 03:04:05 estimate: %s\n' '3.0 GiB of memory on each rank; 4.5 GiB of disk for checkpoints' '20 steps of 2 k tokens; 7.2e+19 operations; the time follows' >&2
   exit 0
 fi
 if [[ $argument == --print-config ]]; then exec cat "$config"; fi
