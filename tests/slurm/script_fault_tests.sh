@@ -246,6 +246,11 @@ test_full_disk_sweep() {
   unset -f printf
   check "no room for the list of units: code, starts, no list" "1 0 " "$code $(calls) $(ls "$LSD_RUNS/t/jobs")"
   check_has "... told" "cannot write the units of $work/a.cfg" "$work/out"
+  rmdir "$LSD_RUNS/t/jobs" && ln -s /proc "$LSD_RUNS/t/jobs" # where not even root may write
+  member 0 0 0 1
+  rm "$LSD_RUNS/t/jobs"
+  check "a folder that may not be written: code, starts" "1 0" "$code $(calls)"
+  check_has "... told" "cannot write $LSD_RUNS/t/jobs/probe_nm.list" "$work/out"
   mkdir -p "$LSD_RUNS/t/jobs"
   : >"$LSD_RUNS/t/jobs/probe_nm.list"
   check "an empty list is no sweep that is done" missing "$(probe_state)"

@@ -74,6 +74,23 @@ test_refused_files() {
   check_has "unknown --from: error" "--from sample: this pipeline has shard" "$work/out"
 }
 
+wrong_call() { # fact text-of-the-error argument...
+  slurm/pipeline.sh "${@:3}" >"$work/out" 2>&1
+  check "$1: code" 1 $?
+  check_has "$1: error" "$2" "$work/out"
+  check "$1: no words of bash's own" 0 "$(grep -c 'line [0-9]*:' "$work/out")"
+}
+
+test_wrong_calls() {
+  wrong_call "no file" "slurm/pipeline.sh [--dry-run]"
+  wrong_call "a folder" "configs/pipelines is a folder: name a pipeline file" configs/pipelines
+  wrong_call "--from alone" "lsd: --from needs a stage" configs/pipelines/demo.cfg --from
+  wrong_call "--from and an option" "lsd: --from needs a stage" --from --dry-run configs/pipelines/demo.cfg
+  wrong_call "--status alone" "lsd: --status needs the name of a run" --status
+  wrong_call "--cancel alone" "lsd: --cancel needs the name of a run" --cancel
+  wrong_call "--cancel with an empty name" "lsd: --cancel needs the name of a run" --cancel ""
+}
+
 # stage END [NAME=VALUE...]: runs the training stage of run "t"; sets code, output in $work/out
 stage() {
   code=0
@@ -399,7 +416,7 @@ test_whole_chain() {
 }
 
 names=("$@")
-[[ $# -gt 0 ]] || names=(syntax dry_run refused_files ends later_ends idle_ends signals early_signal lock dump_array dump_closing dump_array_in_queue
+[[ $# -gt 0 ]] || names=(syntax dry_run refused_files wrong_calls ends later_ends idle_ends signals early_signal lock dump_array dump_closing dump_array_in_queue
   probe_units status status_killed whole_chain "${fault_tests[@]}")
 for name in "${names[@]}"; do "test_$name"; done
 finish_checks
