@@ -41,23 +41,27 @@ source "$lib/pipeline_status.sh"
 
 declare -A job_of=() # stage -> what later ones wait for: the id of its last slice, or several with colons between
 
+option_value() { # option value
+  [[ -n ${2:-} && $2 != -* ]] || { usage >&2 && die "$1 needs $([[ $1 == --from ]] && echo "a stage" || echo "the name of a run")"; }
+}
+
 parse_arguments() {
   action=submit dry_run=0 from="" file=""
   while [[ $# -gt 0 ]]; do
     case $1 in
       --dry-run) dry_run=1 ;;
       --here) action=here ;;
-      --from) from=${2:?--from needs a stage} && shift ;;
-      --status | --cancel) action=${1#--} && LSD_RUN=${2:?$1 needs the name of a run} && shift ;;
+      --from) option_value "$@" && from=$2 && shift ;;
+      --status | --cancel) option_value "$@" && action=${1#--} && LSD_RUN=$2 && shift ;;
       -h | --help) usage && exit 0 ;;
       -*) usage >&2 && die "unknown option $1" ;;
       *) [[ -z $file ]] || die "one pipeline file at a time: '$file' and '$1'" && file=$1 ;;
     esac
     shift
   done
-  [[ $file == /* || ! -e $LSD_CALLER/$file ]] || file=$LSD_CALLER/$file
-  run_folder=$LSD_RUNS/$LSD_RUN
   [[ $action == status || $action == cancel || -n $file ]] || { usage >&2 && exit 1; }
+  [[ -z $file || $file == /* || ! -e $LSD_CALLER/$file ]] || file=$LSD_CALLER/$file
+  run_folder=$LSD_RUNS/$LSD_RUN
 }
 
 # The stages that --from names and those that need one of them, else all. What these need besides must be there; the report
@@ -133,6 +137,7 @@ submit_all() {
   local stage state live
   # Not knowing what is in the queue, it would submit all that once more.
   read_queue || [[ $dry_run == 1 ]] || die "Slurm does not answer (squeue): nothing is submitted, try again"
+  check_needs "$file"
   [[ $dry_run == 1 ]] || mkdir -p "$run_folder/jobs"
   for stage in "${stages[@]}"; do
     [[ -n ${chosen[$stage]:-} ]] || continue

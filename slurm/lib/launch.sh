@@ -31,15 +31,16 @@ make_launcher() {
 }
 
 # MPI's own start-up can crash: seen with Slurm 22.05, PMIx 4.2 and Open MPI 4.1 under load, about one start in 50, when a
-# message comes in before MPI_Init can take it. So a command that a signal kills before its run began (no
-# environment.json in FOLDER yet; an empty FOLDER: ever) is started again, twice at most. Other ends are its own word.
+# message comes in before MPI_Init can take it. So a command that a signal kills before its start is on record in FOLDER
+# (an empty FOLDER: ever) is started again, twice at most. Other ends are its own word.
 with_second_tries() { # folder command...
-  local folder=$1 code try
+  local folder=$1 start code try
   shift
+  start=$(start_mark "$folder")
   for try in 1 2 3; do
     code=0
     run_forwarding "$@" || code=$?
-    [[ $code -gt 128 && -z $received && $try -lt 3 && ! (-n $folder && -e $folder/environment.json) ]] || return "$code"
+    [[ $code -gt 128 && -z $received && $try -lt 3 && $(start_mark "$folder") == "$start" ]] || return "$code"
     say "killed by signal $((code - 128)) while it started up; once more"
   done
 }

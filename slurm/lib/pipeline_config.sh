@@ -18,6 +18,7 @@ pipeline_keys() {
 
 read_pipeline() { # file
   local file=$1 line number=0 key value known
+  [[ ! -d $file ]] || die "$file is a folder: name a pipeline file, for example configs/pipelines/nm_m.cfg"
   [[ -r $file ]] || die "cannot read the pipeline file $file"
   known=" $(pipeline_keys | tr '\n' ' ') "
   while IFS= read -r line || [[ -n $line ]]; do

@@ -18,7 +18,8 @@ bytes_in_words() { numfmt --to=iec-i --suffix=B --format=%.1f "${1%.*}"; }
 # The shares are those by which lsd_shard_uniref50 warns: compressed protein text is about half of the text.
 estimate_shards() {
   local file files total=0 most=0 size where="over all ranks together"
-  IFS=, read -r -a files <<<"${setting[fasta]:-${LSD_FASTA:-}}"
+  mapfile -t files < <(fasta_files)
+  [[ ${#files[@]} != 0 ]] || { echo "its log tells it: no files are named here" && return; }
   for file in "${files[@]}"; do
     size=$(stat -L -c %s "$file" 2>/dev/null) || { echo "no file $file here" && return; }
     total=$((total + size))
@@ -52,19 +53,26 @@ planned_ranks() { # stage
   echo $((nodes * per_node))
 }
 
-estimate_training() { # stage
-  local stage=$1 variant=${variant_of[$1]} program=lsd_train_autoencoder options=() text words
+# The stage's program with its config and options; asked for what needs no data.
+ask_training() { # stage option...
+  local stage=$1 program=lsd_train_autoencoder options=() words
   if [[ ${kind_of[$stage]} == diffusion ]]; then
-    [[ ${setting[latents]} == recompute ]] || { echo "its log tells it, when the dump is there" && return; }
     program=lsd_train_diffusion
-    options=(--latents.autoencoder "$(stage_config "train_$variant")")
+    options=(--latents.autoencoder "$(stage_config "train_${variant_of[$stage]}")")
   fi
   read -r -a words <<<"$(kind_setting "$stage" options)"
-  program=$(program_path "$program" 2>/dev/null) || { echo "no $program here to ask" && return; }
-  text=$(LSD_TFLOPS='' "${LSD_WRAPPER[@]}" "$program" --config "$(stage_config "$stage")" "${options[@]}" "${words[@]}" \
-    --run.directory - --run.memory_plan true 2>&1) || { tail -n 1 <<<"$text" && return; }
-  sed -n 's/^estimate: //p' <<<"$text" | sed 's/; the time follows.*//'
-  estimate_training_time "$(sed -n 's/.*; \([0-9.e+]*\) operations.*/\1/p' <<<"$text")" "$(planned_ranks "$stage")"
+  program=$(program_path "$program" 2>/dev/null) || { echo "no $program here to ask" && return 1; }
+  LSD_TFLOPS='' "${LSD_WRAPPER[@]}" "$program" --config "$(stage_config "$stage")" "${options[@]}" "${words[@]}" --run.directory - "${@:2}"
+}
+
+estimate_training() { # stage
+  local text ranks
+  [[ ${kind_of[$1]} != diffusion || ${setting[latents]} == recompute ]] || { echo "its log tells it, when the dump is there" && return; }
+  ranks=$(planned_ranks "$1")
+  text=$(ask_training "$1" --run.memory_plan true --run.memory_plan_ranks "$ranks" 2>&1) || { tail -n 1 <<<"$text" && return; }
+  # Each line of a program's log begins with date and time.
+  sed -n 's/^[-0-9]* [:0-9]* estimate: //p' <<<"$text" | sed 's/; the time follows.*//'
+  estimate_training_time "$(sed -n 's/.*; \([0-9.e+]*\) operations.*/\1/p' <<<"$text")" "$ranks"
 }
 
 estimate_training_time() { # operations ranks

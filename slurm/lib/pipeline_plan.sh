@@ -86,6 +86,50 @@ check_array_sizes() { # file
   done
 }
 
+# What a stage would be refused for when the stages ahead of it have run, maybe days later.
+check_needs() { # file
+  local stage
+  for stage in "${stages[@]}"; do
+    [[ -n ${chosen[$stage]:-} && $(planned_state "$stage") != "done" ]] || continue
+    ! queue_has_all_of "$stage" || continue
+    case ${kind_of[$stage]} in
+      shard) check_fasta "$1" ;;
+      train | diffusion) [[ $action == here ]] || check_ranks "$1" "$stage" ;;
+    esac
+  done
+}
+
+# One per line, without the blanks around them, as the program reads the list.
+fasta_files() { tr , '\n' <<<"${setting[fasta]:-${LSD_FASTA:-}}" | sed 's/^ *//; s/ *$//; /^$/d'; }
+
+# Files named in the stage's own config or options are its program's business. "-" is standard input.
+check_fasta() { # pipeline_file
+  local file files whose="fasta ="
+  [[ -n ${setting[fasta]:-} ]] || whose=LSD_FASTA
+  mapfile -t files < <(fasta_files)
+  [[ ${#files[@]} != 0 || -n ${setting[shard.config]:-}${setting[shard.options]:-} ]] ||
+    complain "$1: nothing to shard: set fasta = FILE there, or LSD_FASTA (site file or environment)"
+  for file in "${files[@]}"; do
+    [[ $file == - || -r $file ]] || complain "$1: shard cannot read the FASTA file '$file' ($whose ${setting[fasta]:-$LSD_FASTA})"
+  done
+}
+
+# Unknown, so no complaint, without the program, and where sbatch options of the file or a wrapper decide about the ranks.
+check_ranks() { # pipeline_file stage
+  local ranks batches kind=${kind_of[$2]}
+  [[ ! " $(kind_setting "$2" sbatch)" =~ \ (--nodes|-N|--ntasks|-n|--ntasks-per-node)([=\ ]|[0-9]|$) ]] || return 0
+  ranks=$(planned_ranks "$2")
+  batches=$(ask_training "$2" --print-config 2>/dev/null | config_value training micro_batches) || return 0
+  [[ -z $batches ]] || ((ranks <= batches)) ||
+    die "$1: $2: $ranks ranks are too many for training.micro_batches = $batches, every rank needs one: lower $kind.nodes or $kind.ranks_per_node, or take a config with more"
+}
+
+# A dry run only tells.
+complain() {
+  [[ $dry_run == 1 ]] || die "$@"
+  say "$@" >&2
+}
+
 kind_setting() { # stage key default
   local key=${kind_of[$1]}.$2
   echo "${setting[$key]-${3:-}}"

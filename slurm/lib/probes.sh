@@ -47,11 +47,8 @@ list_probe_units() {
 write_probe_list() { # stage members
   local list=$run_folder/jobs/$1.list aside
   aside=$list.$(hostname).$$.partial
-  mkdir -p "${list%/*}"
-  if ! (list_probe_units) >"$aside"; then
-    rm -f "$aside"
-    exit 1
-  fi
+  { mkdir -p "${list%/*}" && : >"$aside"; } || die "cannot write $list: see the line above"
+  (list_probe_units) >"$aside" || { rm -f "$aside" && exit 1; }
   if [[ ! -s $aside ]]; then
     rm -f "$aside"
     die "no unit to probe: see LSD_PROBE_TASKS, LSD_PROBE_REPRESENTATIONS and LSD_PROBE_TIMES (score has none at t = 0)"

@@ -76,7 +76,7 @@ num_array_tasks() { # number or nothing, name of its variable
 
 # Returns 0 done, 75 stopped, 1 failed. STAGE is its folder's path below the run's.
 attempt_stage() {
-  local stage=$1 program folder idle mark again="" code=0
+  local stage=$1 program folder idle mark start again="" code=0
   failing_stage=$stage
   if [[ $(stage_state "$stage") == "done" ]]; then
     say "$stage of run $LSD_RUN is done already: $(stage_folder "$stage") (if lsd_verify names damage there: remove DONE and what it names, then the same command)"
@@ -100,6 +100,7 @@ attempt_stage() {
   fi
   idle=$(record_value "$stage" idle)
   mark=$(progress_mark "$stage")
+  start=$(start_mark "$folder")
   # What is there afterwards must be this attempt's word.
   if ! put_words_aside "$folder" || ! write_record "$stage" state=running "idle=${idle:-0}" "job=$job" "host=$(hostname)" "slice=$LSD_SLICE/$LSD_SLICES" "started=$(date -u +%FT%TZ)"; then
     release_lock "$stage"
@@ -111,13 +112,23 @@ attempt_stage() {
     say "$stage of run $LSD_RUN: this start has been superseded by a later one of job $(sed -n 1p "$(lock_file "$stage")" 2>/dev/null || echo unknown)"
     return 1
   fi
-  judge_end "$stage" "$code" "${idle:-0}" "$mark" && code=0 || code=$?
+  judge_end "$stage" "$code" "${idle:-0}" "$mark" "$start" && code=0 || code=$?
   release_lock "$stage"
   return "$code"
 }
 
-judge_end() { # stage launcher_code idle old_mark
-  local stage=$1 code=$2 idle=$3 folder reason
+# Why a program that left no word has failed by itself; nothing where it may have been killed at its work. One that refuses
+# its options, or the folder of another run, ends before its start is on record.
+reason_without_word() { # folder launcher_code start_mark_before
+  if [[ $2 == 0 ]]; then
+    echo "its program ended with code 0 but left no DONE in $1"
+  elif [[ $(start_mark "$1") == "$3" && ($2 -le 128 || ! -e $1/environment.json) ]]; then
+    echo "its program ended with code $2 before this start began its work; the job's log says why"
+  fi
+}
+
+judge_end() { # stage launcher_code idle old_mark old_start
+  local stage=$1 code=$2 idle=$3 start=$5 folder reason
   folder=$(stage_folder "$stage")
   [[ $stage != report || $code != 0 || ! -e $folder/report.json ]] || write_record "$stage" state=done "job=$job" || return 1
   case $(stage_state "$stage") in
@@ -132,13 +143,10 @@ judge_end() { # stage launcher_code idle old_mark
       say "$stage stopped, to be gone on with: ${reason%%\\n*}"
       ;;
     *)
-      if [[ $code == 0 && -z $received ]]; then
-        # srun ends with 0 when Slurm takes the job down after losing a node: then this script is told to end as well.
-        [[ -z ${SLURM_JOB_ID:-} ]] || sleep 10
-        [[ -n $received ]] || fail_stage "$stage" "its program ended with code 0 but left no DONE in $folder" || return 1
-      elif [[ -z $received && ! -e $folder/environment.json ]]; then
-        fail_stage "$stage" "its program ended with code $code before the run began; the job's log says why" || return 1
-      fi
+      reason=$(reason_without_word "$folder" "$code" "$start")
+      # srun ends with 0 or 1 when Slurm takes the job down after losing a node: then this script is told to end as well.
+      [[ -z $reason || -n $received || -z ${SLURM_JOB_ID:-} ]] || sleep 10
+      [[ -z $reason || -n $received ]] || fail_stage "$stage" "$reason" || return 1
       say "$stage ended without a word (launcher's code $code): a rank or a node was lost, or the job was killed"
       ;;
   esac

@@ -147,6 +147,11 @@ progress_mark() {
     ! -name '*.partial' 2>/dev/null || true; } | LC_ALL=C sort | cksum
 }
 
+# Changes whenever a program has opened the folder as its run's: each start adds itself to that file.
+start_mark() { # folder
+  cksum 2>/dev/null <"$1/environment.json" || echo none
+}
+
 # Steps done, from the name of the newest good checkpoint; empty when there is none.
 last_checkpoint_step() {
   local latest

@@ -4,7 +4,7 @@
 # files and settings. Sourced by script_tests.sh.
 
 fault_tests=(exit_codes elsewhere signal_between_stages endless_requeue early_failures full_disk asked_locks
-  site_files launch_options probe_subset full_disk_sweep probe_array_in_queue probe_added refused_settings linked_folder cancel_order from_one splitting)
+  site_files launch_options probe_subset full_disk_sweep probe_array_in_queue probe_added refused_settings missing_input too_many_ranks linked_folder cancel_order from_one splitting)
 
 site_with() { # line...: a site file of its own in $work/site.sh
   printf '%s\n' "source tests/slurm/test_site.sh" "$@" >"$work/site.sh"
@@ -28,7 +28,7 @@ test_exit_codes() {
   site_with "LSD_WRAPPER=(env no_such_program)"
   stage 'done' LSD_SITE="$work/site.sh"
   check "a wrapper's program that is missing: code" 1 "$code"
-  check_has "... its own code is told" "its program ended with code 127 before the run began" "$work/out"
+  check_has "... its own code is told" "its program ended with code 127 before this start began its work" "$work/out"
   fresh
   site_with "LSD_WRAPPER=(no_such_wrapper exec)"
   stage 'done' LSD_SITE="$work/site.sh"
@@ -246,6 +246,11 @@ test_full_disk_sweep() {
   unset -f printf
   check "no room for the list of units: code, starts, no list" "1 0 " "$code $(calls) $(ls "$LSD_RUNS/t/jobs")"
   check_has "... told" "cannot write the units of $work/a.cfg" "$work/out"
+  rmdir "$LSD_RUNS/t/jobs" && ln -s /proc "$LSD_RUNS/t/jobs" # where not even root may write
+  member 0 0 0 1
+  rm "$LSD_RUNS/t/jobs"
+  check "a folder that may not be written: code, starts" "1 0" "$code $(calls)"
+  check_has "... told" "cannot write $LSD_RUNS/t/jobs/probe_nm.list" "$work/out"
   mkdir -p "$LSD_RUNS/t/jobs"
   : >"$LSD_RUNS/t/jobs/probe_nm.list"
   check "an empty list is no sweep that is done" missing "$(probe_state)"
@@ -327,6 +332,43 @@ test_refused_settings() {
   printf '#!/bin/sh\n[ "$*" = "show config" ] && echo "MaxArraySize            = 1001"\n' | tool scontrol
   PATH=$work/tools:$PATH refused "an array above Slurm's limit" "dump.jobs = 1002: this Slurm takes arrays of up to 1001 tasks" "$(cat tests/slurm/mini.cfg)" "dump.jobs = 1002"
   no_tools
+}
+
+# Told before anything is submitted; by a dry run as well, which goes on.
+test_missing_input() {
+  fresh
+  rm -r "$LSD_RUNS/t/shard"
+  sed 's/^run = .*/run = t/' tests/slurm/mini.cfg >"$work/input.cfg"
+  : >"$work/submitted"
+  printf '#!/bin/sh\nexit 0\n' | tool squeue
+  printf '#!/bin/sh\necho "$*" >>"%s/submitted"\nwc -l <"%s/submitted"\n' "$work" "$work" | tool sbatch
+  submit() { # fact error [NAME=VALUE...]: refused with that error, with nothing submitted
+    env PATH="$work/tools:$PATH" "${@:3}" slurm/pipeline.sh "$work/input.cfg" >"$work/out" 2>&1
+    check "$1: code, jobs" "1 0" "$? $(wc -l <"$work/submitted")"
+    check_has "$1: told" "$2" "$work/out"
+  }
+  submit "no input named" "nothing to shard: set fasta = FILE there, or LSD_FASTA" LSD_FASTA=
+  submit "one file of two missing" "shard cannot read the FASTA file '/nowhere/b.fasta' (LSD_FASTA " "LSD_FASTA=$LSD_FASTA, /nowhere/b.fasta"
+  LSD_FASTA='' slurm/pipeline.sh --dry-run "$work/input.cfg" >"$work/out" 2>&1
+  check "a dry run goes on behind it: code, stages" "0 6" "$? $(grep -c sbatch "$work/out")"
+  check_has "... but says so" "nothing to shard" "$work/out"
+  echo "fasta = /nowhere/a.fasta" >>"$work/input.cfg"
+  submit "the file's own is missing" "shard cannot read the FASTA file '/nowhere/a.fasta' (fasta = /nowhere/a.fasta)"
+  mkdir "$LSD_RUNS/t/shard" && touch "$LSD_RUNS/t/shard/DONE"
+  PATH=$work/tools:$PATH slurm/pipeline.sh "$work/input.cfg" >"$work/out" 2>&1
+  check "shards that are done need no input: code, jobs" "0 5" "$? $(wc -l <"$work/submitted")"
+  no_tools
+}
+
+test_too_many_ranks() {
+  local file
+  printf '[training]\nmicro_batches = 4\n' >"$work/four_nm.cfg"
+  file=$(sed "s#^\(train\|diffusion\)\.config = .*#\1.config = $work/four_{variant}.cfg#" tests/slurm/mini.cfg)
+  refused "more ranks than micro-batches" "train_nm: 6 ranks are too many for training.micro_batches = 4" "${file/train.nodes = 2/train.nodes = 6}"
+  refused "... of the second training" "diffusion_nm: 5 ranks are too many" "${file/diffusion.ranks_per_node = 2/diffusion.ranks_per_node = 5}"
+  printf '%s\n' "${file/train.nodes = 2/train.nodes = 6}" "train.sbatch = --nodes=2" >"$work/ranks.cfg"
+  slurm/pipeline.sh --dry-run "$work/ranks.cfg" >"$work/out" 2>&1
+  check "nodes by another way are not counted" 0 $?
 }
 
 test_linked_folder() {

@@ -74,6 +74,23 @@ test_refused_files() {
   check_has "unknown --from: error" "--from sample: this pipeline has shard" "$work/out"
 }
 
+wrong_call() { # fact text-of-the-error argument...
+  slurm/pipeline.sh "${@:3}" >"$work/out" 2>&1
+  check "$1: code" 1 $?
+  check_has "$1: error" "$2" "$work/out"
+  check "$1: no words of bash's own" 0 "$(grep -c 'line [0-9]*:' "$work/out")"
+}
+
+test_wrong_calls() {
+  wrong_call "no file" "slurm/pipeline.sh [--dry-run]"
+  wrong_call "a folder" "configs/pipelines is a folder: name a pipeline file" configs/pipelines
+  wrong_call "--from alone" "lsd: --from needs a stage" configs/pipelines/demo.cfg --from
+  wrong_call "--from and an option" "lsd: --from needs a stage" --from --dry-run configs/pipelines/demo.cfg
+  wrong_call "--status alone" "lsd: --status needs the name of a run" --status
+  wrong_call "--cancel alone" "lsd: --cancel needs the name of a run" --cancel
+  wrong_call "--cancel with an empty name" "lsd: --cancel needs the name of a run" --cancel ""
+}
+
 # stage END [NAME=VALUE...]: runs the training stage of run "t"; sets code, output in $work/out
 stage() {
   code=0
@@ -116,11 +133,51 @@ test_ends() {
   fresh
   stage crash
   check "a crash at every start fails" "1 3" "$code $(calls)"
-  check_has "... and is named" "ended with code 139 before the run began" "$work/out"
+  check_has "... and is named" "ended with code 139 before this start began its work" "$work/out"
   rm -rf "$LSD_RUNS/t/shard"
   stage 'done'
   check_has "a missing input is named" "needs shard of run t, which is missing" "$work/out"
 }
+
+# A stage that has begun is one that may have lost a node; yet what refuses its next start is not a lost node.
+test_later_ends() {
+  local pid early="its program ended with code 1 before this start began its work; the job's log says why"
+  fresh
+  stage stopped
+  stage early
+  check "stopped, then refused: fails" "1 2" "$code $(calls)"
+  check "... with its reason in the status" "failed $early" "$(state_in_status train_nm_s) $(reason_in_status)"
+  stage 'done' LSD_SLICE=2 LSD_SLICES=2
+  check "... and stops the next slice" "1 2" "$code $(calls)"
+  stage 'done'
+  check "... until somebody starts it again" "0 3" "$code $(calls)"
+  fresh
+  stage stopped
+  stage lost
+  check "stopped, then code 1 at its work: goes on" "75 stopped" "$code $(state_in_status train_nm_s)"
+  check_has "... and is told" "a rank or a node was lost" "$work/out"
+  : >"$FAKE_LOG"
+  stage crash_once
+  check "... then a crash while starting up: started again" "0 2" "$code $(calls)"
+  fresh
+  stage stopped
+  stage crash
+  check "stopped, then a crash at every try: goes on" "75 4" "$code $(calls)"
+  fresh
+  stage stopped
+  env LSD_RUN=t FAKE_END=early_told bash slurm/train_nm_s.sh >"$work/out" 2>&1 &
+  pid=$!
+  until [[ -e $FAKE_LOG.waiting ]]; do sleep 0.05; done
+  kill -USR1 "$pid"
+  code=0
+  wait "$pid" || code=$?
+  check "stopped, then ended by a signal before it began: goes on" "75 stopped" "$code $(state_in_status train_nm_s)"
+  fresh_dump
+  dump stopped 1
+  dump early 1
+  check "a task of a dump, stopped, then refused: fails, with its reason" "1 tasks/0001-of-0003: $early" "$code $(reason_in_status)"
+}
+state_in_status() { slurm/pipeline.sh --status t 2>/dev/null | awk -v stage="$1" '$1 == stage {print $3}'; }
 
 test_idle_ends() {
   fresh
@@ -359,7 +416,7 @@ test_whole_chain() {
 }
 
 names=("$@")
-[[ $# -gt 0 ]] || names=(syntax dry_run refused_files ends idle_ends signals early_signal lock dump_array dump_closing dump_array_in_queue
+[[ $# -gt 0 ]] || names=(syntax dry_run refused_files wrong_calls ends later_ends idle_ends signals early_signal lock dump_array dump_closing dump_array_in_queue
   probe_units status status_killed whole_chain "${fault_tests[@]}")
 for name in "${names[@]}"; do "test_$name"; done
 finish_checks

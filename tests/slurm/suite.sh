@@ -12,7 +12,7 @@ source tests/slurm/test_jobs.sh
 source tests/slurm/test_dumps.sh
 source tests/slurm/test_nodes.sh
 
-together=(chain failure cancel time_limit requeue rank_killed elastic slices launchers dump_array)
+together=(chain failure cancel time_limit requeue rank_killed elastic slices launchers dump_array single_node)
 last=(nodes)
 
 wanted() { [[ ${#names[@]} == 0 || " ${names[*]} " == *" $1 "* ]]; }

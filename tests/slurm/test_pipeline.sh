@@ -51,6 +51,21 @@ mini_pipeline() { # run [sed command]
   slurm/pipeline.sh "$PREFIX/$1.cfg" >"$out" 2>&1
 }
 
+# A whole pipeline file in one allocation: each stage is steps of the one job.
+test_single_node() {
+  local id
+  note_run single
+  sed 's/^run = .*/run = single/; s/--training.steps=20/--training.steps=5/' tests/slurm/mini.cfg >"$PREFIX/single.cfg"
+  id=$(sbatch --parsable --nodes=1 --ntasks-per-node=2 --gpus-per-node=0 --output="$(log_of single)" slurm/single_node.sh "$PREFIX/single.cfg")
+  wait_end "$id" 480
+  check "single node: the job" COMPLETED "$(field "$id" JobState)"
+  slurm/pipeline.sh --status single >"$out" 2>&1
+  check "single node: all stages done, no further jobs" "shard train_nm dump_nm diffusion_nm probe_nm report 0" \
+    "$(awk '$2 == "-" && $3 == "done" {print $1}' "$out" | xargs) $(cat "$LSD_RUNS/single/jobs/jobs.tsv" 2>/dev/null | wc -l)"
+  check "single node: two ranks in all stages but the report" "1 of 1 rank(s)" \
+    "$(grep -c 'slice 1 of 1, 1 rank(s)' "$(log_of single)") of $(grep 'slice 1 of 1' "$(log_of single)" | grep -v '2 rank(s)' | grep -o '1 rank(s)')"
+}
+
 # A stage that fails stops the chain; the status says why; mended and submitted again, the run goes on.
 test_failure() {
   local train
