@@ -110,13 +110,16 @@ check_fasta() { # pipeline_file
   [[ ${#files[@]} != 0 || -n ${setting[shard.config]:-}${setting[shard.options]:-} ]] ||
     complain "$1: nothing to shard: set fasta = FILE there, or LSD_FASTA (site file or environment)"
   for file in "${files[@]}"; do
-    [[ $file == - || -r $file ]] || complain "$1: shard cannot read the FASTA file '$file' ($whose ${setting[fasta]:-$LSD_FASTA})"
+    # In a container the file may have another name.
+    [[ $file == - || -r $file || ${#LSD_WRAPPER[@]} != 0 ]] || complain "$1: shard cannot read the FASTA file '$file' ($whose ${setting[fasta]:-$LSD_FASTA})"
   done
 }
 
-# Unknown, so no complaint, without the program, and where sbatch options of the file or a wrapper decide about the ranks.
+# Unknown, so no complaint, without the program, and where sbatch options of the file decide about the ranks. Launcher
+# `none` starts one.
 check_ranks() { # pipeline_file stage
   local ranks batches kind=${kind_of[$2]}
+  [[ $LSD_LAUNCHER != none ]] || return 0
   [[ ! " $(kind_setting "$2" sbatch)" =~ \ (--nodes|-N|--ntasks|-n|--ntasks-per-node)([=\ ]|[0-9]|$) ]] || return 0
   ranks=$(planned_ranks "$2")
   batches=$(ask_training "$2" --print-config 2>/dev/null | config_value training micro_batches) || return 0
@@ -124,7 +127,7 @@ check_ranks() { # pipeline_file stage
     die "$1: $2: $ranks ranks are too many for training.micro_batches = $batches, every rank needs one: lower $kind.nodes or $kind.ranks_per_node, or take a config with more"
 }
 
-# A dry run only tells.
+# A dry run only tells of files that are not there yet.
 complain() {
   [[ $dry_run == 1 ]] || die "$@"
   say "$@" >&2

@@ -149,7 +149,7 @@ int run_task(const AppInfo& info, const CommandLine& line, dist::HostCommunicato
     return exit_code_of(static_cast<tasks::Outcome>(worst));
   } catch (Error& error) {
     if (error.kind() == ErrorKind::peer && !runtime.heartbeats.empty())
-      error.add_context(who_is_missing(runtime.heartbeats, ranks.size(), ranks.rank()));
+      error.add_context(who_is_missing(runtime.heartbeats, ranks.size(), ranks.rank(), false));
     return fail(std::current_exception(), runtime);
   } catch (...) {
     return fail(std::current_exception(), runtime);

@@ -105,7 +105,7 @@ void Heartbeat::write(const Place& place) const {
   fs::rename(aside, file_, ignored);
 }
 
-std::string who_is_missing(const fs::path& folder, int ranks, int rank) {
+std::string who_is_missing(const fs::path& folder, int ranks, int rank, bool same_steps) {
   std::vector<Beat> beats;
   for (int other = 0; other < ranks; ++other)
     if (other != rank) beats.push_back(beat_of(folder, other));
@@ -116,7 +116,7 @@ std::string who_is_missing(const fs::path& folder, int ranks, int rank) {
   std::string text = "longest silent: " + beats[0].text;
   const auto behind =
       std::min_element(beats.begin(), beats.end(), [](const Beat& a, const Beat& b) { return a.step < b.step; });
-  if (behind->rank != beats[0].rank && behind->step < beats[0].step) text += "; furthest behind: " + behind->text;
+  if (same_steps && behind->rank != beats[0].rank && behind->step < beats[0].step) text += "; furthest behind: " + behind->text;
   return text;
 }
 

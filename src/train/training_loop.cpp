@@ -108,7 +108,7 @@ bool TrainingLoop::run() {
     const auto step = trainer_.state().step;
     if (error.kind() == ErrorKind::peer)
       error.add_context((step > 0 ? fmt::format("all ranks took part in step {}; ", step) : "") +
-                        who_is_missing(folder_.attempt_folder(), ranks.size(), ranks.rank()));
+                        who_is_missing(folder_.attempt_folder(), ranks.size(), ranks.rank(), true));
     throw;
   }
 }

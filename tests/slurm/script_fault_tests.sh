@@ -362,6 +362,7 @@ test_missing_input() {
 
 test_too_many_ranks() {
   local file
+  local -x LSD_LAUNCHER=srun
   printf '[training]\nmicro_batches = 4\n' >"$work/four_nm.cfg"
   file=$(sed "s#^\(train\|diffusion\)\.config = .*#\1.config = $work/four_{variant}.cfg#" tests/slurm/mini.cfg)
   refused "more ranks than micro-batches" "train_nm: 6 ranks are too many for training.micro_batches = 4" "${file/train.nodes = 2/train.nodes = 6}"
@@ -369,6 +370,9 @@ test_too_many_ranks() {
   printf '%s\n' "${file/train.nodes = 2/train.nodes = 6}" "train.sbatch = --nodes=2" >"$work/ranks.cfg"
   slurm/pipeline.sh --dry-run "$work/ranks.cfg" >"$work/out" 2>&1
   check "nodes by another way are not counted" 0 $?
+  printf '%s\n' "${file/train.nodes = 2/train.nodes = 6}" >"$work/ranks.cfg"
+  LSD_LAUNCHER=none slurm/pipeline.sh --dry-run "$work/ranks.cfg" >"$work/out" 2>&1
+  check "launcher none: one rank" 0 $?
 }
 
 test_linked_folder() {

@@ -54,8 +54,8 @@ class Heartbeat {
   std::thread thread_;
 };
 
-// One line on the ranks other than `rank` that are furthest behind, or wrote last longest ago; empty when nothing is
-// known.
-std::string who_is_missing(const std::filesystem::path& folder, int ranks, int rank);
+// One line on the rank other than `rank` that wrote last longest ago; empty when nothing is known. Where all ranks go
+// through the same steps, in a training, also on the one that is furthest behind; numbers of parts and shards are no order.
+std::string who_is_missing(const std::filesystem::path& folder, int ranks, int rank, bool same_steps);
 
 }  // namespace lsd

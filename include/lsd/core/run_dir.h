@@ -5,8 +5,7 @@
 //
 //   config.cfg        every option with its value, as --print-config shows it
 //   environment.json  program, fingerprint, and per start: version, git revision, host, ranks, libraries, time, and
-//   what
-//                     computed on rank 0 (device, threads)
+//                     what computed on rank 0 (device, threads)
 //   metrics.jsonl     one JSON object per line
 //   DONE | STOPPED | FAILED   exactly one once the program has ended; JSON with the reason
 //
