@@ -116,7 +116,8 @@ std::string who_is_missing(const fs::path& folder, int ranks, int rank, bool sam
   std::string text = "longest silent: " + beats[0].text;
   const auto behind =
       std::min_element(beats.begin(), beats.end(), [](const Beat& a, const Beat& b) { return a.step < b.step; });
-  if (same_steps && behind->rank != beats[0].rank && behind->step < beats[0].step) text += "; furthest behind: " + behind->text;
+  if (same_steps && behind->rank != beats[0].rank && behind->step < beats[0].step)
+    text += "; furthest behind: " + behind->text;
   return text;
 }
 

@@ -55,7 +55,8 @@ class Heartbeat {
 };
 
 // One line on the rank other than `rank` that wrote last longest ago; empty when nothing is known. Where all ranks go
-// through the same steps, in a training, also on the one that is furthest behind; numbers of parts and shards are no order.
+// through the same steps, in a training, also on the one that is furthest behind; numbers of parts and shards are no
+// order.
 std::string who_is_missing(const std::filesystem::path& folder, int ranks, int rank, bool same_steps);
 
 }  // namespace lsd
