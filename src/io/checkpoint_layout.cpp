@@ -93,7 +93,6 @@ std::string state_text(const CheckpointState& state, const std::vector<WrittenFi
   json["files"] = nlohmann::ordered_json::array();
   for (const auto& file : files)
     json["files"].push_back({{"name", file.name}, {"bytes", file.bytes}, {"checksum", checksum_hex(file.checksum)}});
-  // Paths in a config may hold bytes that are no UTF-8, which JSON cannot.
   auto text = json_text(json, 2) + "\n";
   const auto own = checksum_hex(checksum64(text));
   text.replace(kChecksumStart.size(), own.size(), own);
