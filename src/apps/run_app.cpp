@@ -110,6 +110,7 @@ int fail(const std::exception_ptr& failure, const tasks::Runtime& runtime) {
     std::this_thread::sleep_for(std::chrono::milliseconds((peer_lost ? 3000 : 1500) + 20 * std::min(rank, 50)));
   const std::string text = text_of(failure);
   runtime.log.error(text);
+  runtime.watchdog->note(0, "its end behind an error");  // what hangs may be where that is written down
   commit_end(runtime, peer_lost, text);
   std::fflush(nullptr);
   if (runtime.ranks.size() > 1) runtime.ranks.abort(kExitFailed);  // others may wait for this rank for ever

@@ -6,11 +6,13 @@
 
 #include <algorithm>
 #include <fstream>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <tuple>
 #include <utility>
 #include <vector>
 
+#include "lsd/core/ends_within.h"
 #include "lsd/core/host_name.h"
 #include "lsd/core/json_text.h"
 
@@ -105,10 +107,15 @@ void Heartbeat::write(const Place& place) const {
   fs::rename(aside, file_, ignored);
 }
 
-std::string who_is_missing(const fs::path& folder, int ranks, int rank, bool same_steps) {
-  std::vector<Beat> beats;
-  for (int other = 0; other < ranks; ++other)
-    if (other != rank) beats.push_back(beat_of(folder, other));
+std::string who_is_missing(const fs::path& folder, int ranks, int rank, bool same_steps,
+                           std::chrono::milliseconds limit) {
+  const auto told = std::make_shared<std::vector<Beat>>();
+  const bool answered = ends_within(limit, [told, folder, ranks, rank] {
+    for (int other = 0; other < ranks; ++other)
+      if (other != rank) told->push_back(beat_of(folder, other));
+  });
+  if (!answered) return fmt::format("{}, where ranks tell what they are at, does not answer", folder.string());
+  auto& beats = *told;
   std::sort(beats.begin(), beats.end(), [](const Beat& a, const Beat& b) {
     return std::tie(a.time, a.step, a.rank) < std::tie(b.time, b.step, b.rank);
   });

@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <memory>
 
+#include "lsd/core/ends_within.h"
 #include "lsd/core/host_name.h"
 
 namespace lsd {
@@ -45,6 +45,12 @@ Watchdog::~Watchdog() {
   }
   wake_.notify_all();
   thread_.join();
+}
+
+void Watchdog::tell_others(std::shared_ptr<Heartbeat> heartbeat) {
+  heartbeat_ = std::move(heartbeat);
+  const char* phase = phase_.load(std::memory_order_relaxed);
+  if (heartbeat_ && phase != nullptr) heartbeat_->note(step_.load(std::memory_order_relaxed), phase);
 }
 
 void Watchdog::note(std::int64_t step, const char* phase) {
@@ -86,20 +92,9 @@ std::string Watchdog::text(nanoseconds still) const {
 }
 
 void Watchdog::tell(const std::string& line) const {
-  struct State {
-    std::mutex mutex;
-    std::condition_variable changed;
-    bool told = false;
-  };
-  const auto state = std::make_shared<State>();
-  std::thread([state, line, tell = options_.tell] {
+  ends_within(kTimeToTell, [line, tell = options_.tell] {
     if (tell) tell(line);
-    const std::lock_guard lock(state->mutex);
-    state->told = true;
-    state->changed.notify_all();
-  }).detach();
-  std::unique_lock lock(state->mutex);
-  state->changed.wait_for(lock, kTimeToTell, [&] { return state->told; });
+  });
 }
 
 void Watchdog::exit_now() {

@@ -3,6 +3,7 @@
 #include "lsd/core/heartbeat.h"
 
 #include <gmock/gmock.h>
+#include <sys/stat.h>
 
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -105,6 +106,15 @@ TEST(WhoIsMissing, ARankWithoutAFileHasToldNothing) {
   const TemporaryFolder folder;
   EXPECT_EQ(who_is_missing(folder.path(), 2, 0, true), "longest silent: rank 1 (it has told nothing)");
   EXPECT_EQ(who_is_missing(folder.path(), 1, 0, true), "");
+}
+
+TEST(WhoIsMissing, DoesNotWaitForAFileSystemThatHangs) {
+  const TemporaryFolder folder;
+  const auto file = folder / "rank-00001.json";
+  ASSERT_EQ(::mkfifo(file.c_str(), 0600), 0);  // to be opened by a reader once somebody writes
+  EXPECT_EQ(who_is_missing(folder.path(), 2, 0, true, 50ms),
+            folder.path().string() + ", where ranks tell what they are at, does not answer");
+  std::ofstream(file) << "{}";  // lets the reader go
 }
 
 }  // namespace

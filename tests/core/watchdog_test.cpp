@@ -6,6 +6,9 @@
 #include <unistd.h>
 
 #include <future>
+#include <thread>
+
+#include "support/temporary_folder.h"
 
 namespace lsd {
 namespace {
@@ -61,6 +64,19 @@ TEST(Watchdog, AtRestNothingIsExpected) {
   if (line.wait_for(milliseconds(0)) == std::future_status::timeout) {
     EXPECT_EQ(line.wait_for(milliseconds(200)), std::future_status::timeout);
   }
+}
+
+TEST(Watchdog, TellsOthersAlsoWhatWasNotedBefore) {
+  const testing::TemporaryFolder folder;
+  Watchdog watchdog;
+  watchdog.note(4, "reading");
+  const auto pace = Heartbeat::Pace{.least = milliseconds(0), .most = std::chrono::hours(1)};
+  watchdog.tell_others(std::make_shared<Heartbeat>(folder.path(), 1, pace));
+  const auto end = std::chrono::steady_clock::now() + seconds(60);
+  const auto told = [&] { return who_is_missing(folder.path(), 2, 0, false); };
+  while (told().find("in step 4 (reading)") == std::string::npos && std::chrono::steady_clock::now() < end)
+    std::this_thread::sleep_for(milliseconds(1));
+  EXPECT_THAT(told(), HasSubstr("in step 4 (reading)"));
 }
 
 TEST(Watchdog, WithoutALimitItDoesNothing) {

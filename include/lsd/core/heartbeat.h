@@ -56,7 +56,9 @@ class Heartbeat {
 
 // One line on the rank other than `rank` that wrote last longest ago; empty when nothing is known. Where all ranks go
 // through the same steps, in a training, also on the one that is furthest behind; numbers of parts and shards are no
-// order.
-std::string who_is_missing(const std::filesystem::path& folder, int ranks, int rank, bool same_steps);
+// order. The line says so instead when the folder's file system does not answer within `limit`: errors shall not wait
+// for it.
+std::string who_is_missing(const std::filesystem::path& folder, int ranks, int rank, bool same_steps,
+                           std::chrono::milliseconds limit = std::chrono::seconds(10));
 
 }  // namespace lsd

@@ -45,11 +45,12 @@ class Watchdog {
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
 
-  // From now on other ranks may read in the heartbeat's file what is noted here. Ahead of the work that is watched, and
-  // while no other thread notes.
-  void tell_others(std::shared_ptr<Heartbeat> heartbeat) { heartbeat_ = std::move(heartbeat); }
+  // From now on other ranks may read in the heartbeat's file what is noted here, and what was noted last. While no
+  // other thread notes.
+  void tell_others(std::shared_ptr<Heartbeat> heartbeat);
 
-  // From any thread, at the price of a few atomic stores and, with a heartbeat, of a mutex. `phase` is a literal: "step", "validation".
+  // From any thread, at the price of a few atomic stores and, with a heartbeat, of a mutex. `phase` is a literal:
+  // "step", "validation".
   void note(std::int64_t step, const char* phase);
   void progress() { count_.fetch_add(1, std::memory_order_relaxed); }  // the phase goes on
   void rest();                                                         // no progress is expected until the next note
