@@ -211,6 +211,15 @@ void RunDir::append_metrics(std::string_view json_line) {
   if (!metrics_) throw SystemError("cannot append to " + file.string() + ": " + system_problem(errno));
 }
 
+void RunDir::mend_metrics() {
+  const fs::path file = folder_ / "metrics.jsonl";
+  if (!fs::exists(file)) return;
+  metrics_.close();
+  const std::string text = read_text_file(file);
+  if (text.empty() || text.ends_with('\n')) return;
+  write_file_atomically(file, text.substr(0, text.rfind('\n') + 1));
+}
+
 void RunDir::truncate_metrics_after(std::int64_t step) {
   const fs::path file = folder_ / "metrics.jsonl";
   if (!fs::exists(file)) return;

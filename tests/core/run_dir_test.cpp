@@ -191,6 +191,25 @@ TEST(RunDir, ResumedMetricsDropLaterStepsAndATornLine) {
   EXPECT_EQ(read_text_file(file), "{\"step\":1}\n{\"step\":2,\"loss\":3}\n{\"step\":3,\"again\":true}\n");
 }
 
+TEST(RunDir, MendedMetricsLoseATornLineOnly) {
+  const testing::TemporaryFolder folder;
+  RunDir run = open_run(folder / "run");
+  run.mend_metrics();
+  const auto file = folder / "run/metrics.jsonl";
+  EXPECT_FALSE(std::filesystem::exists(file));
+  for (const auto* line : {"{\"step\":7}", "{\"kind\":\"x\"}"}) run.append_metrics(line);
+  const auto whole = read_text_file(file);
+  run.mend_metrics();
+  EXPECT_EQ(read_text_file(file), whole);
+  write_file_atomically(file, whole + "{\"kind\":\"y");
+  run.mend_metrics();
+  run.append_metrics("{\"kind\":\"z\"}");
+  EXPECT_EQ(read_text_file(file), whole + "{\"kind\":\"z\"}\n");
+  write_file_atomically(file, "{\"torn");
+  run.mend_metrics();
+  EXPECT_EQ(read_text_file(file), "");
+}
+
 TEST(RunDir, DamagedMetricsAreNotSwallowed) {
   const testing::TemporaryFolder folder;
   RunDir run = open_run(folder / "run");

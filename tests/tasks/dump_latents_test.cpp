@@ -12,6 +12,7 @@
 #include "lsd/core/error.h"
 #include "lsd/io/embedding_reader.h"
 #include "support/expect_error.h"
+#include "support/metric_lines.h"
 #include "support/temporary_folder.h"
 #include "tiny_models.h"
 
@@ -166,6 +167,24 @@ TEST_F(DumpLatentsTest, ASecondRunFillsOnlyTheGaps) {
   EXPECT_EQ(std::filesystem::last_write_time(untouched), time);
   EXPECT_FALSE(std::filesystem::exists(folder_ / "out/part-00001-of-00005.h5.x.partial"));
   EXPECT_TRUE(std::filesystem::exists(folder_ / "out/DONE"));
+}
+
+TEST_F(DumpLatentsTest, MetricsTellWhatEachStartHasMade) {
+  dump(config("residues", "out"), 2);
+  std::filesystem::remove(folder_ / "out/manifest.json");
+  std::filesystem::remove(folder_ / "out/part-00001-of-00005.h5");
+  const auto reader = dump(config("residues", "out"), 1);
+  dump(config("residues", "out"), 1);  // finds it finished
+  const auto lines = testing::metric_lines(folder_ / "out");
+  ASSERT_EQ(lines.size(), 2U);
+  EXPECT_EQ(lines[0]["kind"], "dump");
+  EXPECT_EQ(lines[0]["tokens"], 1056 + 2 * 12) << "residues and two ends each";
+  EXPECT_EQ(lines[0]["ranks"], 2);
+  const auto mended = lines[1]["tokens"].get<std::int64_t>();
+  EXPECT_GT(mended, 0);
+  EXPECT_LE(mended, 150) << "one part";
+  EXPECT_EQ(lines[1]["attempt"], 2);
+  for (const auto& line : lines) EXPECT_GT(line["tokens_per_second"], 0.0);
 }
 
 TEST_F(DumpLatentsTest, AStoppedRunIsResumable) {

@@ -7,6 +7,7 @@
 #include <array>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 
 #include "lsd/core/atomic_file.h"
@@ -16,6 +17,7 @@
 #include "probe/probe_plan_internal.h"
 #include "probe/stored_features_internal.h"
 #include "support/expect_error.h"
+#include "support/metric_lines.h"
 #include "support/temporary_folder.h"
 #include "tiny_models.h"
 
@@ -120,6 +122,22 @@ TEST_F(ProbeTest, ResultsAreTheSameAgainAndForAnyNumberOfRanks) {
   const auto one = results("one");
   run(config("three"), 3);
   EXPECT_EQ(results("three"), one);
+}
+
+TEST_F(ProbeTest, MetricsNameEveryResultOfEveryRankOnce) {
+  run(config("out"), 3);
+  std::set<std::string> named;
+  for (const auto& line : testing::metric_lines(folder_ / "out")) {
+    const auto file = line["result"].get<std::string>();
+    EXPECT_EQ(line["kind"], "head");
+    EXPECT_TRUE(named.insert(file).second) << file;
+    const auto result = nlohmann::json::parse(results("out").at(file));
+    EXPECT_EQ(line["test"], result["test"]["score"]) << file;
+    EXPECT_GE(line["seconds"], 0.0);
+  }
+  EXPECT_EQ(named.size(), results("out").size());
+  run(config("out"), 2);
+  EXPECT_EQ(testing::metric_lines(folder_ / "out").size(), named.size()) << "nothing was left to do";
 }
 
 TEST_F(ProbeTest, FinishedResultsAreSkippedAndMissingOnesMade) {

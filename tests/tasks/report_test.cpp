@@ -263,6 +263,8 @@ TEST(Report, RefusesWhatCannotBeCompared) {
   expect_error<UserError>([&] { read_run_metrics(folder.path().string()); }, {"metrics.jsonl", "no run directory"});
   std::ofstream(folder / "metrics.jsonl") << "{\"kind\":\"train\"}\n{\"kind\":\"train\",\"step\":1}\n";
   expect_error<DataError>([&] { read_run_metrics(folder.path().string()); }, {"metrics.jsonl:1", "damaged"});
+  std::ofstream(folder / "metrics.jsonl") << "{\"kind\":\"dump\",\"tokens\":7}\n";
+  expect_error<UserError>([&] { read_run_metrics(folder.path().string()); }, {"metrics.jsonl:1", "no run directory"});
   ReportConfig nothing{.directory = "x"};
   EXPECT_THROW(nothing.validate(), UserError);
 }

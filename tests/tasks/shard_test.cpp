@@ -17,6 +17,7 @@
 #include "lsd/data/sharding.h"
 #include "shard_support.h"
 #include "support/expect_error.h"
+#include "support/metric_lines.h"
 #include "support/temporary_folder.h"
 
 namespace lsd {
@@ -455,6 +456,31 @@ TEST(Shard, TimeAndRanksStandInProvenanceOnly) {
   EXPECT_EQ(provenance["ranks"], 3);
   EXPECT_EQ(provenance["hosts"].size(), 3U);
   EXPECT_TRUE(provenance.contains("finished"));
+}
+
+TEST(Shard, MetricsTellWhatEachPartOfTheWorkTook) {
+  const TemporaryFolder folder;
+  write_file(folder / "a.fasta", ">a\nMKV\n>b\nMKVLA\n>a\nMKL\n");
+  auto config = small_config({folder / "a.fasta"}, folder / "out");
+  config.records.duplicate_ids = "drop_record";
+  run_shard_on_threads(config, 2);
+  const auto lines = testing::metric_lines(folder / "out");
+  ASSERT_EQ(lines.size(), 3U);
+  EXPECT_EQ(lines[0]["kind"], "read");
+  EXPECT_EQ(lines[1]["kind"], "order");
+  EXPECT_EQ(lines[2]["kind"], "write");
+  EXPECT_EQ(lines[0]["records"], 3);
+  EXPECT_EQ(lines[0]["residues"], 11);
+  EXPECT_EQ(lines[2]["records"], 2);
+  EXPECT_EQ(lines[2]["residues"], 8);
+  std::size_t shards = 0;
+  for (const auto& file : result_files(folder / "out")) shards += file.first.ends_with(".h5") ? 1 : 0;
+  EXPECT_EQ(lines[2]["shards"], shards);
+  for (const auto& line : lines) {
+    EXPECT_EQ(line["ranks"], 2);
+    EXPECT_EQ(line["attempt"], 1);
+    EXPECT_GE(line["seconds"], 0.0);
+  }
 }
 
 }  // namespace

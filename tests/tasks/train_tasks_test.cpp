@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <fstream>
 #include <functional>
 #include <nlohmann/json.hpp>
 
@@ -13,6 +12,7 @@
 #include "lsd/train/importance_sampler.h"
 #include "lsd/train/latent_moments.h"
 #include "support/expect_error.h"
+#include "support/metric_lines.h"
 #include "support/temporary_folder.h"
 #include "tasks/training_support.h"
 
@@ -25,15 +25,13 @@ using testing::small_autoencoder;
 using testing::small_diffusion;
 using testing::TemporaryFolder;
 
-std::vector<nlohmann::json> metric_lines(const std::filesystem::path& folder) {
-  std::vector<nlohmann::json> lines;
-  std::ifstream file(folder / "metrics.jsonl");
-  for (std::string line; std::getline(file, line);) {
-    lines.push_back(nlohmann::json::parse(line));
+// Without what a clock decides.
+std::vector<nlohmann::ordered_json> metric_lines(const std::filesystem::path& folder) {
+  auto lines = testing::metric_lines(folder);
+  for (auto& line : lines)
     for (const auto* key :
          {"tokens_per_second", "busy_seconds_median", "busy_seconds_slowest", "slowest_rank_by_busy_seconds"})
-      lines.back().erase(key);
-  }
+      line.erase(key);
   return lines;
 }
 

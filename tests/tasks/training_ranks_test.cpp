@@ -4,9 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "support/metric_lines.h"
 #include "support/temporary_folder.h"
 #include "tasks/training_support.h"
 
@@ -26,11 +26,7 @@ struct Line {
 
 std::vector<Line> losses(const std::filesystem::path& folder) {
   std::vector<Line> lines;
-  std::ifstream file(folder / "metrics.jsonl");
-  for (std::string text; std::getline(file, text);) {
-    const auto json = nlohmann::json::parse(text);
-    lines.push_back({json["kind"], json["step"], json["loss"]});
-  }
+  for (const auto& line : testing::metric_lines(folder)) lines.push_back({line["kind"], line["step"], line["loss"]});
   return lines;
 }
 

@@ -102,7 +102,7 @@ class VerifyTest : public ::testing::Test {
       const auto name = entry.path().filename().string();
       const bool of_the_run = name == "environment.json" || name == "provenance.json" || name == "config.cfg" ||
                               name == "DONE" || name == "in.fasta" || name == "attempt.json" ||
-                              name.starts_with("rank-");
+                              name == "metrics.jsonl" || name.starts_with("rank-");
       if (entry.is_regular_file() && !of_the_run) files.push_back(entry.path());
     }
     std::ranges::sort(files);

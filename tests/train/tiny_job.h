@@ -4,11 +4,11 @@
 
 #include <gtest/gtest.h>
 
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "lsd/core/atomic_file.h"
 #include "lsd/train/training_run.h"
+#include "support/metric_lines.h"
 #include "train/tiny_training.h"
 
 namespace lsd::testing {
@@ -86,9 +86,7 @@ inline bool run(const TinyJob& setup, const std::filesystem::path& folder, int r
 // Metric lines without what a clock decides.
 inline std::vector<std::string> metrics(const std::filesystem::path& folder) {
   std::vector<std::string> lines;
-  std::ifstream file(folder / "metrics.jsonl");
-  for (std::string line; std::getline(file, line);) {
-    auto record = nlohmann::ordered_json::parse(line);
+  for (auto& record : metric_lines(folder)) {
     for (const auto* key :
          {"tokens_per_second", "busy_seconds_median", "busy_seconds_slowest", "slowest_rank_by_busy_seconds"})
       record.erase(key);

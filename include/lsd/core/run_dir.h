@@ -47,8 +47,11 @@ class RunDir {
   void commit_state(RunState state, std::string_view reason) { commit_run_state(folder_, state, reason); }
   void clear_state();                               // a run starts or goes on
   void append_metrics(std::string_view json_line);  // one line, flushed
-  // Drops metric lines whose "step" exceeds `step`, and a torn last line: a resumed run writes them again.
+  // Drops metric lines whose "step" exceeds `step`, and a torn last line: a resumed run writes them again. Throws
+  // DataError naming a line that is damaged.
   void truncate_metrics_after(std::int64_t step);
+  // Drops a torn last line, before others are appended. For runs whose lines nobody reads back.
+  void mend_metrics();
 
  private:
   std::filesystem::path folder_;

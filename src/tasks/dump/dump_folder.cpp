@@ -12,6 +12,7 @@
 #include "lsd/core/checksum.h"
 #include "lsd/core/error.h"
 #include "lsd/core/fault_point.h"
+#include "lsd/core/json_text.h"
 #include "lsd/io/file_trailer.h"
 
 namespace fs = std::filesystem;
@@ -77,6 +78,7 @@ void DumpFolder::open(const std::string& config_text) {
     run_dir_.emplace(own_, kProgram, config_text, fingerprint, ranks.size(), runtime_.backend->description());
     attempt_ = io::Attempt::begin(own_);
     run_dir_->clear_state();
+    run_dir_->mend_metrics();
     remove_leftovers(false);
   });
   const auto number = ranks.broadcast_text(attempt_ ? std::to_string(attempt_->number()) : "");
@@ -96,6 +98,14 @@ void DumpFolder::check_current() const {
         fmt::format("this start of the job around {} has been superseded by a newer one: that one goes on, so this one "
                     "ends and writes nothing more; start one job per run folder",
                     folder_.string()));
+}
+
+void DumpFolder::append_metrics(nlohmann::ordered_json line) {
+  if (!run_dir_) return;
+  check_current();
+  line["attempt"] = attempt_->number();
+  line["ranks"] = runtime_.ranks.size();
+  run_dir_->append_metrics(json_text(line));
 }
 
 io::PartPlacement DumpFolder::placement_of(std::size_t part) const {

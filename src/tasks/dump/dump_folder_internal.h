@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -36,6 +37,9 @@ class DumpFolder {
   void require_space(const std::vector<bool>& missing) const;
   void finish();  // the manifest when the set is complete; else throws or leaves it
   void stop();    // the state of a job that was told to stop
+
+  // On rank 0, while it owns the folder.
+  void append_metrics(nlohmann::ordered_json line);
 
   io::PartPlacement placement_of(std::size_t part) const;
   bool is_there(std::size_t part) const;  // a file that holds the part; tells about one that does not

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "../estimate/work_estimate_internal.h"
+#include "../shard/together_internal.h"
 #include "dump_folder_internal.h"
 #include "dump_into_internal.h"
 #include "lsd/core/config.h"
@@ -157,6 +158,14 @@ class LatentDump {
     runtime_.ranks.all_reduce_sum(std::span(sums));
     const auto ranks = static_cast<double>(runtime_.ranks.size());
     if (sums[0] == 0.0) return;
+    sharding::together(runtime_.ranks, [&] {
+      folder_.append_metrics({{"kind", "dump"},
+                              {"tokens", static_cast<std::int64_t>(sums[0])},
+                              {"seconds", sums[1] / ranks},
+                              {"tokens_per_second", sums[0] * ranks / sums[1]},
+                              {"seconds_waiting_for_writing", sums[2] / ranks},
+                              {"seconds_waiting_for_computing", sums[3] / ranks}});
+    });
     runtime_.log.info(fmt::format(
         "{} tokens in {:.1f} s, {} tokens/s; computing stood still {:.1f} s for writing, writing {:.1f} s for "
         "computing: {} was the limit",

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
 #include <cstring>
 #include <optional>
 
@@ -142,17 +143,18 @@ class ProbeRun {
     std::int64_t number = 0;
     for (auto& result : missing) {
       runtime_.watchdog->note(++number, "heads of a probe");
+      const auto begun = std::chrono::steady_clock::now();
       evaluate_head(task_, features(), head_options(result.head, static_cast<double>(result.seed)),
                     config_.head.resamples, result);
       fault_point("probe.head_trained");
       done += head_operations(result, config_.head) * static_cast<double>(result.epochs) / all_epochs;
       time.update(done);
-      write(result);
+      write(result, begun);
     }
   }
 
-  void write(const ProbeResult& result) {
-    folder_.write(result);
+  void write(const ProbeResult& result, std::chrono::steady_clock::time_point begun) {
+    folder_.write(result, std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count());
     runtime_.log.info(fmt::format("{} {} t={:g} {} seed {}: test {} {:.4f} [{:.4f}, {:.4f}], validation {:.4f}",
                                   result.model, result.representation, result.time, result.head, result.seed,
                                   result.metric, result.test_score, result.interval.low, result.interval.high,
@@ -173,8 +175,9 @@ class ProbeRun {
     result.head_options = {{"resamples", static_cast<double>(config_.head.resamples)}};
     result.fingerprint = result.compute_fingerprint();
     if (folder_.holds(result)) return;
+    const auto begun = std::chrono::steady_clock::now();
     evaluate_majority(task_, config_.head.resamples, result);
-    write(result);
+    write(result, begun);
   }
 
   // Collective. False when it was told to stop.

@@ -25,7 +25,7 @@ class ProbeFolder {
   void take_state() { runtime_.run_folder = folder_; }
   // True when a file of the same content is there. Another result under the same name is an error.
   bool holds(const ProbeResult& result);
-  void write(const ProbeResult& result);
+  void write(const ProbeResult& result, double seconds);  // that its head took
   // Collective: what the worst of the ranks met.
   Outcome end(RunState state, std::string_view reason);
 
@@ -34,7 +34,10 @@ class ProbeFolder {
   Runtime& runtime_;
   std::optional<RunDir> run_dir_;  // rank 0
   std::optional<io::Attempt> attempt_;
+  void gather_metrics();
+
   std::int64_t written_ = 0, found_ = 0;  // results of this rank
+  std::string metrics_;                   // their lines, for rank 0 to write
 };
 
 }  // namespace lsd::tasks

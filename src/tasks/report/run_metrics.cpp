@@ -51,7 +51,11 @@ RunMetrics read_run_metrics(const std::string& folder) {
     ++number;
     if (line.empty()) continue;
     try {
-      add_line(Json::parse(line), run);
+      const auto json = Json::parse(line);
+      if (json.at("kind") != "train" && json.at("kind") != "validation")
+        throw UserError(
+            fmt::format("{}:{}: {} is no run directory of a training program", file.string(), number, folder));
+      add_line(json, run);
     } catch (const Json::exception& error) {
       if (lines.eof()) break;  // the last line of a run that is being written
       throw DataError(fmt::format("{}:{}: damaged ({})", file.string(), number, error.what()));

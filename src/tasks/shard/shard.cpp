@@ -8,6 +8,7 @@
 #include <chrono>
 #include <fstream>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "../estimate/work_estimate_internal.h"
@@ -16,6 +17,7 @@
 #include "lsd/core/config.h"
 #include "lsd/core/error.h"
 #include "lsd/core/fault_point.h"
+#include "lsd/core/json_text.h"
 #include "lsd/core/run_dir.h"
 #include "lsd/data/shard_set.h"
 #include "order_internal.h"
@@ -123,6 +125,7 @@ class OutputFolder {
       attempt_ = io::Attempt::begin(directory);
       attempt_->remove_older_partials(directory);
       run_->clear_state();
+      run_->mend_metrics();
       std::filesystem::remove(directory / io::kManifestName);
     });
     const auto number = ranks.broadcast_text(attempt_ ? std::to_string(attempt_->number()) : "");
@@ -138,6 +141,14 @@ class OutputFolder {
     check_current();
     if (another_began()) return;  // the state is that one's to tell
     run_->commit_state(state, reason);
+  }
+  // On rank 0, in the folder that start_writing has made this attempt's.
+  void append_metrics(nlohmann::ordered_json line) {
+    if (!run_) return;
+    check_current();
+    line["attempt"] = attempt_->number();
+    line["ranks"] = job_.runtime.ranks.size();
+    run_->append_metrics(json_text(line));
   }
   // Throws SystemError when another job has begun to write here.
   void check_current() const {
@@ -236,14 +247,41 @@ Outcome stop_early(const Job& job, OutputFolder& folder) {
   return Outcome::stopped;
 }
 
+// When this start was at what, on rank 0.
+struct Times {
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point begun = Clock::now(), read, ordered, written;
+};
+
+double seconds_between(Times::Clock::time_point from, Times::Clock::time_point to) {
+  return std::chrono::duration<double>(to - from).count();
+}
+
+void tell_metrics(const data::FastaTally& sum, const io::ShardManifest& manifest, const Times& times,
+                  OutputFolder& folder) {
+  std::size_t shards = 0;
+  for (const auto& split : manifest.splits) shards += split.shards.size();
+  const auto line = [&](const char* kind, const data::FastaTally::Sum& of, double seconds) {
+    return nlohmann::ordered_json{
+        {"kind", kind}, {"records", of.records}, {"residues", of.residues}, {"seconds", seconds}};
+  };
+  folder.append_metrics(line("read", sum.read, seconds_between(times.begun, times.read)));
+  folder.append_metrics(line("order", sum.kept(), seconds_between(times.read, times.ordered)));
+  auto writing = line("write", sum.kept(), seconds_between(times.ordered, times.written));
+  writing["shards"] = shards;
+  folder.append_metrics(std::move(writing));
+}
+
 void finish(const Job& job, const ReadResult& result, std::vector<io::ManifestSplit> splits, OutputFolder& folder,
-            double seconds) {
+            const Times& times) {
+  const auto seconds = seconds_between(times.begun, times.written);
   const auto manifest = make_manifest(job, result, std::move(splits));
   const auto sum = sum_of(result.tallies);
   together(job.runtime.ranks, [&] { folder.check_current(); });
   write_provenance(job, job.config.output.directory, seconds);
   together(job.runtime.ranks, [&] {
     if (!job.runtime.ranks.is_root()) return;
+    tell_metrics(sum, manifest, times, folder);
     folder.check_current();
     io::write_manifest(job.config.output.directory, manifest);
     folder.commit(RunState::done, fmt::format("{} records kept", sum.kept().records));
@@ -281,7 +319,7 @@ void ShardConfig::Split::validate() const {
 }
 
 Outcome shard(const ShardConfig& config, Runtime& runtime) {
-  const auto start = std::chrono::steady_clock::now();
+  Times times;
   const auto job = prepare(config, runtime);
   OutputFolder folder(job);
   if (folder.finished()) {
@@ -292,6 +330,7 @@ Outcome shard(const ShardConfig& config, Runtime& runtime) {
   auto result = read_input(job);
   if (result.stopped) return stop_early(job, folder);
   together(runtime.ranks, [] { fault_point("shard.input_read"); });
+  times.read = Times::Clock::now();
   drop_duplicate_ids(job, result);
   drop_duplicate_sequences(job, result);
   together(runtime.ranks, [] { fault_point("shard.duplicates_dropped"); });
@@ -302,11 +341,12 @@ Outcome shard(const ShardConfig& config, Runtime& runtime) {
   check_room(job, result, order);
   warn_of_empty_splits(job, order);
   const auto& attempt = folder.start_writing();
+  times.ordered = Times::Clock::now();
   auto splits = write_shards(job, attempt, order);
   if (!splits) return stop_early(job, folder);
   together(runtime.ranks, [] { fault_point("shard.all_committed"); });
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  finish(job, result, std::move(*splits), folder, seconds.count());
+  times.written = Times::Clock::now();
+  finish(job, result, std::move(*splits), folder, times);
   return Outcome::done;
 }
 
