@@ -34,6 +34,18 @@ memory::desc strided(std::int64_t rows, std::int64_t columns, DType type, std::i
   return {{rows, columns}, type_of(type), transposed ? memory::dims{1, stride} : memory::dims{stride, 1}};
 }
 
+// Version 3 has no descriptions of operations apart from a primitive's own.
+dnnl::matmul::primitive_desc describe(const dnnl::engine& engine, const memory::desc& a, const memory::desc& b,
+                                      const memory::desc* bias, const memory::desc& c,
+                                      const dnnl::primitive_attr& attributes) {
+#if DNNL_VERSION_MAJOR >= 3
+  return bias != nullptr ? dnnl::matmul::primitive_desc(engine, a, b, *bias, c, attributes)
+                         : dnnl::matmul::primitive_desc(engine, a, b, c, attributes);
+#else
+  return {bias != nullptr ? dnnl::matmul::desc(a, b, *bias, c) : dnnl::matmul::desc(a, b, c), attributes, engine};
+#endif
+}
+
 // Runs `body`; oneDNN's error becomes ours, naming the product.
 template <class Body>
 decltype(auto) with_dnnl(const ProductShape& shape, Body&& body) {
@@ -84,9 +96,7 @@ Products::Prepared& Products::prepare(const ProductShape& shape) {
       add.append_sum(1.0F);
       attributes.set_post_ops(add);
     }
-    const auto description =
-        shape.bias ? dnnl::matmul::desc(made.a, made.b, made.bias, made.c) : dnnl::matmul::desc(made.a, made.b, made.c);
-    const dnnl::matmul::primitive_desc chosen(description, attributes, cache_->engine);
+    const auto chosen = describe(cache_->engine, made.a, made.b, shape.bias ? &made.bias : nullptr, made.c, attributes);
     made.primitive = dnnl::matmul(chosen);
     made.b = chosen.weights_desc();
     made.scratch = chosen.scratchpad_desc();
