@@ -39,7 +39,7 @@ root=$here/../..
 cp "$root/bench/program_rates.py" "$folder/bench/"
 cp "$root/bench/peers/lengths_65k.txt" "$folder/bench/peers/"
 cp "$root/data_prep/sample/proteins.fasta.gz" "$folder/data_prep/sample/"
-cp -r "$root/configs" "$folder/"
+cp -r "$root/configs" "$root/cmake/mpi.env" "$folder/"
 cp "$here/run.sh" "$folder/"
 tar czf "$out" -C "$folder" .
 echo "$out: $(du -h "$out" | cut -f1), $(find "$folder/lib" -type f | wc -l) libraries"

@@ -4,9 +4,12 @@
 # installed; every command has a time limit of its own, and a failing one does not stop the others. Each writes a log
 # into RESULTS; summary.txt there has a line for each: seconds, outcome, last words.
 #
-#   run.sh BUNDLE RESULTS STEP...        exit code: 1 when anything failed
+#   run.sh BUNDLE RESULTS STEP...        exit code: 1 when anything failed or was left out
 #
-#   tests       every op against the reference, the same bits again, steps without allocation, ranks that share a GPU
+# LSD_LIMIT=SECONDS leaves out what has not begun by then, for machines that are lent for so long; all logs are packed into
+# RESULTS/results.tgz at the end.
+#
+#   tests       what the programs find of libraries; every op against the reference, the same bits again, steps without allocation, ranks that share a GPU
 #   sanitizers  compute-sanitizer over a part of the op tests: memory, races, barriers, reads of what was never written
 #   attention   the attention kernels side by side
 #   steps       lsd_bench: training steps, denoiser steps and dumps at S, M and L
@@ -18,14 +21,23 @@ mkdir -p "$results"
 results=$(cd "$results" && pwd)
 PATH+=:/usr/local/cuda/bin
 export LD_LIBRARY_PATH=$bundle/lib:/usr/local/cuda/lib64${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
-nccl=$(python3 -c 'import nvidia.nccl as n; print(list(n.__path__)[0] + "/lib")' 2>/dev/null) && LD_LIBRARY_PATH+=:$nccl
-if [ "$(id -u)" = 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
+# Where CUDA's libraries came with Python packages.
+for folder in $(python3 -c 'import nvidia, pathlib
+for path in nvidia.__path__: print(*pathlib.Path(path).glob("*/lib"))' 2>/dev/null); do LD_LIBRARY_PATH+=:$folder; done
+set -a
+. "$bundle/mpi.env"
+set +a
 bin=$bundle/bin lengths=$bundle/bench/peers/lengths_65k.txt failures=0
 
 # measure NAME SECONDS COMMAND...
 measure() {
   local name=$1 limit=$2 begin=$SECONDS code=0 outcome=ok
   shift 2
+  if ((SECONDS >= ${LSD_LIMIT:-1000000})); then
+    failures=$((failures + 1))
+    echo "$name: left out, LSD_LIMIT is over" | tee -a "$results/summary.txt"
+    return
+  fi
   echo "\$ $*" >"$results/$name.log"
   timeout -k 10 "$limit" "$@" >>"$results/$name.log" 2>&1 || code=$?
   [ $code = 0 ] || { outcome="FAILED ($code)" && failures=$((failures + 1)); }
@@ -36,32 +48,44 @@ measure() {
     tee -a "$results/summary.txt"
 }
 
+# A process that met an illegal address is of no use any more: one for each size and type, first without the newest kernels.
 tests() {
-  measure op_tests 400 "$bin/lsd_gpu_tests" --gtest_brief=1
-  measure step_tests 200 "$bin/lsd_tasks_gpu_tests"
-  local ranks
-  for ranks in 1 2; do measure "ranks_$ranks" 120 mpirun --oversubscribe -n $ranks "$bin/lsd_gpu_ranks"; done
+  measure libraries 20 bash -c "! ldd $bin/* | grep 'not found'"
+  local case ranks
+  LSD_CUDA_ATTENTION=mma measure op_tests_mma 150 "$bin/lsd_gpu_tests" --gtest_filter='-*AttentionKernels*'
+  for case in $("$bin/lsd_gpu_tests" --gtest_list_tests --gtest_filter='*BackendsAgree*' | sed -n 's/^  [A-Za-z]*\/\([a-z0-9_]*\).*/\1/p' | sort -u); do
+    measure "op_tests_$case" 60 "$bin/lsd_gpu_tests" --gtest_filter="*BackendsAgree*/$case"
+  done
+  measure step_tests 120 "$bin/lsd_tasks_gpu_tests"
+  # One rank skips the test of sharing, two the test of NCCL: more than one skipped is something missing.
+  for ranks in 1 2; do measure "ranks_$ranks" 90 mpirun -n $ranks "$bin/lsd_gpu_ranks"; done
 }
 
-# Of our own kernels: cuBLASLt's are slow to check. racecheck follows mma.sync's accesses, of wgmma's only some.
+# Of our own kernels: cuBLASLt's are slow to check; but initcheck must see what they write for ours. racecheck follows
+# mma.sync's accesses, of wgmma's only some.
 sanitizers() {
-  local tool
+  local tool kernel ours
   for tool in memcheck racecheck synccheck initcheck; do
-    measure "$tool" 140 compute-sanitizer --tool $tool --kernel-name kns=lsd --error-exitcode 1 "$bin/lsd_gpu_tests" \
+    ours=(--kernel-name kns=lsd)
+    [ $tool != initcheck ] || ours=()
+    measure "$tool" 140 compute-sanitizer --tool $tool "${ours[@]}" --error-exitcode 1 "$bin/lsd_gpu_tests" \
       --gtest_filter='*GpuOnEveryOp*short*'
-    LSD_CUDA_ATTENTION=mma measure "${tool}_attention_mma" 90 compute-sanitizer --tool $tool --kernel-name kns=lsd \
-      --error-exitcode 1 "$bin/lsd_gpu_tests" --gtest_filter='*AttentionKernels.AllAgree*mixture_64*'
+    for kernel in mma wgmma wgmma_wide; do
+      measure "${tool}_attention_$kernel" 60 compute-sanitizer --tool $tool "${ours[@]}" --error-exitcode 1 "$bin/lsd_gpu_tests" \
+        --gtest_filter="*AttentionKernels.AgreesWithTheReference*mixture_64_by_$kernel"
+    done
   done
 }
 
 attention() {
-  measure attention_tests 200 "$bin/lsd_gpu_tests" --gtest_filter='*AttentionKernels*'
-  local rows
+  local rows kernel
+  for kernel in mma wgmma wgmma_wide; do
+    measure "attention_tests_$kernel" 60 "$bin/lsd_gpu_tests" --gtest_filter="*AttentionKernels*_by_$kernel"
+  done
   for rows in 8192 65536; do
     measure "attention_$rows" 120 "$bin/ops_bench" --backend cuda --type bfloat16 --size s --rows $rows --only Attention \
       --attention mma,wgmma,wgmma_wide
   done
-  local kernel
   for kernel in mma wgmma wgmma_wide; do
     LSD_CUDA_ATTENTION=$kernel measure "nm_s_$kernel" 90 "$bin/lsd_bench" --backend cuda --work nm --model s \
       --activation bfloat16 --residual bfloat16 --lengths "$lengths" --ceiling=false --json=true
@@ -98,4 +122,5 @@ for step in "${@:?STEP...: tests, sanitizers, attention, steps or programs}"; do
     *) echo "no step is called $step" >&2; exit 1 ;;
   esac
 done
+tar czf "$results/results.tgz" -C "$results" --exclude=results.tgz .
 [ $failures = 0 ]

@@ -32,6 +32,7 @@ inline const std::vector<CaseSizes>& awkward_sizes() {
        .width = 32,
        .heads = 2,
        .inner = 129},
+      {.label = "even", .lengths = {40, 88}, .dead_rows = 0, .width = 64, .heads = 1, .inner = 256},
       {.label = "uneven", .lengths = {130, 1, 257, 97}, .dead_rows = 1, .width = 132, .heads = 3, .inner = 264},
   };
   return sizes;

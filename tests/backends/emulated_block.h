@@ -40,7 +40,8 @@ class EmulatedThread {
   unsigned char* shared() const;
 
   void sync();
-  void sync_group();  // the four warps of this thread's warp group
+  void sync_warp() {}  // its threads take turns: none is ahead within an instruction of the warp
+  void sync_group();   // the four warps of this thread's warp group
   float shuffle_xor(float value, int mask);
   bool any(bool value);
   template <bool kTransposed>

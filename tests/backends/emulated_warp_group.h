@@ -223,6 +223,7 @@ class WarpGroupThread {
   }
 
   void sync() { t_.sync(); }
+  void sync_warp() { t_.sync_warp(); }
   float shuffle_xor(float value, int mask) { return t_.shuffle_xor(value, mask); }
   bool any(bool value) { return t_.any(value); }
   template <bool kTransposed>

@@ -88,7 +88,7 @@ TEST_F(OneGpu, IsNotSharedByMistake) {
       make_collectives(name, *backend_, *ranks_, options_);
       ADD_FAILURE() << name << " should have refused";
     } catch (const Error& error) {
-      EXPECT_THAT(error.what(), ::testing::HasSubstr("ranks 0 and 1 are both bound to GPU " + options_.gpu));
+      EXPECT_THAT(error.what(), ::testing::HasSubstr("ranks 0 and 1 are both bound to " + options_.gpu));
     }
   }
 }

@@ -110,6 +110,7 @@ class TaskQueue {
   template <class Thread>
   constexpr void ask(Thread& t) {
     if (t.index() == 0) answer_ = t.num_blocks() + t.take_number(counter_);
+    t.sync_warp();  // what follows asks for whole warps
   }
   // Also a barrier: nobody uses the shared memory of the task before any more. The slot is free: a task has barriers of
   // its own, so everybody has read the answer before.

@@ -37,6 +37,9 @@ class DeviceThread {
   __host__ __device__ void sync() const {
     __syncthreads();
   }
+  __host__ __device__ void sync_warp() const {
+    __syncwarp();
+  }
   __host__ __device__ float shuffle_xor(float value, int mask) const {
     return __shfl_xor_sync(0xFFFFFFFFU, value, mask);
   }
@@ -117,6 +120,7 @@ class DeviceThread {
     return nullptr;
   }
   __host__ __device__ void sync() const {}
+  __host__ __device__ void sync_warp() const {}
   __host__ __device__ float shuffle_xor(float value, int) const {
     return value;
   }

@@ -135,6 +135,7 @@ class TaskStream {
     next_ = slots_[turn_];
     if (next_there()) next_tile_ = p.tiles[next_ / p.heads];
     if (t.index() == 0) answer_ = t.num_blocks() + t.take_number(counter_);
+    t.sync_warp();  // what follows asks for whole warps
   }
   constexpr bool next_there() const { return next_ < total_; }
   template <class T>

@@ -191,13 +191,17 @@ bool Products::try_multiply(const Product& product, void* workspace) {
     set_pointers(found->second, product);
     cache_->choose(found->second, shape);
   }
-  const auto& plan = found->second;
+  auto& plan = found->second;
   if (!plan.algorithm) return false;
   set_pointers(plan, product);
   const auto status = cublaslt().matmul(cache_->handle, plan.description.get(), &product.alpha, product.b.raw(),
                                         plan.first.get(), product.a.raw(), plan.second.get(), &product.beta,
                                         product.d.raw(), plan.result.get(), product.d.raw(), plan.result.get(),
                                         &*plan.algorithm, workspace, kWorkspaceBytes, cache_->context.stream);
+  if (status == CUBLAS_STATUS_NOT_SUPPORTED) {  // whatever its heuristic has said
+    plan.algorithm.reset();
+    return false;
+  }
   check_cublas(status, "product [" + std::to_string(product.m) + ", " + std::to_string(product.k) + "] x [" +
                            std::to_string(product.k) + ", " + std::to_string(product.n) + "]");
   return true;
