@@ -96,16 +96,6 @@ void RepresentationSpec::validate() const {
   if (draws < 1) throw UserError("the noised input needs at least one draw");
 }
 
-std::string RepresentationSpec::text() const {
-  if (representation == Representation::encoder) return "encoder";
-  auto number = std::to_string(time);
-  number.erase(number.find_last_not_of('0') + 1);
-  if (number.back() == '.') number.pop_back();
-  std::string text = std::string(name_of(representation)) + " t=" + number + " input=" + std::string(name_of(input));
-  if (input == DenoiserInput::noised) text += " draws=" + std::to_string(draws);
-  return text;
-}
-
 RepresentationMap::RepresentationMap(Backend& backend, const RepresentationSpec& spec, std::int64_t max_sequences)
     : spec_(spec), max_sequences_(max_sequences) {
   spec_.validate();
@@ -169,7 +159,10 @@ TensorView RepresentationMap::apply(nn::StepContext& step, Denoiser* denoiser, c
 
 void RepresentationMap::average_over_draws(nn::StepContext& step, Denoiser& denoiser, const Batch& batch,
                                            ConstTensorView z, TensorView out) const {
-  TensorView z_in = step.arena.like(z), one = step.arena.like(z), sum = step.arena.like(z), next = step.arena.like(z);
+  // Summed in float32: in bfloat16 the sum of some hundred draws would stand still.
+  TensorView z_in = step.arena.like(z), one = step.arena.like(z);
+  TensorView exact = step.arena.allocate(DType::float32, z.shape()), sum = step.arena.like(exact),
+             next = step.arena.like(exact);
   step.backend.pointwise().run(Fill{.y = sum, .value = 0.0F});
   for (std::int64_t draw = 0; draw < spec_.draws; ++draw) {
     const ArenaScope scope(step.arena);
@@ -181,8 +174,9 @@ void RepresentationMap::average_over_draws(nn::StepContext& step, Denoiser& deno
                                        .key = step.key(RandomStream::diffusion_noise),
                                        .draw = static_cast<std::uint32_t>(draw)});
     combine(step, batch, z, z_in, denoiser.velocity(step, batch.layout, z_in, times_), one);
+    nn::convert(step, one, exact);
     step.backend.pointwise().run(LinearCombination{
-        .x = sum, .y = one, .coefficients = average_, .row_sequence = batch.layout.row_sequence, .out = next});
+        .x = sum, .y = exact, .coefficients = average_, .row_sequence = batch.layout.row_sequence, .out = next});
     std::swap(sum, next);
   }
   nn::convert(step, sum, out);

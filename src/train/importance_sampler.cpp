@@ -63,7 +63,7 @@ void ImportanceSampler::take_in(const Sums& sums) {
   for (std::size_t bin = 0; bin < kBins; ++bin) {
     if (sums.counts[bin] == 0.0) continue;
     const double step_mean = sums.squares[bin] / sums.counts[bin];
-    const double keep = seen_[bin] == 0.0 ? 0.0 : std::pow(kDecay, sums.counts[bin]);
+    const double keep = seen_[bin] == 0.0 ? 0.0 : std::pow(options_.decay, sums.counts[bin]);
     mean_square_[bin] = keep * mean_square_[bin] + (1.0 - keep) * step_mean;
     seen_[bin] += sums.counts[bin];
   }
@@ -71,7 +71,8 @@ void ImportanceSampler::take_in(const Sums& sums) {
 }
 
 bool ImportanceSampler::warmed_up() const {
-  return std::all_of(seen_.begin(), seen_.end(), [](double count) { return count >= kWarmupLosses; });
+  return std::all_of(seen_.begin(), seen_.end(),
+                     [this](double count) { return count >= static_cast<double>(options_.warmup_losses); });
 }
 
 void ImportanceSampler::update_probabilities() {
@@ -81,7 +82,7 @@ void ImportanceSampler::update_probabilities() {
   double running = 0.0;
   for (std::size_t bin = 0; bin < kBins; ++bin) {
     const double share = total > 0.0 ? std::sqrt(mean_square_[bin]) / total : 1.0 / kBins;
-    probability_[bin] = (1.0 - kUniformMix) * share + kUniformMix / kBins;
+    probability_[bin] = (1.0 - options_.uniform_share) * share + options_.uniform_share / kBins;
     running += probability_[bin];
     cumulative_[bin] = running;
   }

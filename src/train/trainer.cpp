@@ -95,7 +95,7 @@ double Trainer::set_scalars(const data::StepBatches& batches) {
   set(StepScalars::bias_correction2, 1.0 - std::pow(adam.beta2, n));
   set(StepScalars::gradient_scale, gradient_scale);
   set(StepScalars::clip_norm, options_.clip_norm);
-  set(StepScalars::ema_decay, std::min(0.9999, (1.0 + n) / (10.0 + n)));
+  set(StepScalars::ema_decay, std::min(options_.ema_decay, (1.0 + n) / (10.0 + n)));
   set(StepScalars::skip, 0.0);
   set(StepScalars::loss_scale, loss_scale);
   scalars_.upload(world_.backend);

@@ -34,6 +34,7 @@ TrainerOptions trainer_options(const TrainingJob& job) {
                             .total_steps = job.training.steps,
                             .final_fraction = job.optimizer.final_fraction},
           .clip_norm = job.optimizer.clip_norm,
+          .ema_decay = job.ema_decay,
           .seed = static_cast<std::uint32_t>(job.run.seed),
           .activation = dtype_from_name(job.compute.activation),
           .residual = dtype_from_name(job.compute.residual),
@@ -182,7 +183,7 @@ bool run_training(TrainingJob job) {
     backend.reserve_scratch(plan.scratch_bytes);
     const auto model = job.build(backend);
     auto optimizer = make_optimizer(job, model->parameters());
-    ImportanceSampler sampler(job.sampling);
+    ImportanceSampler sampler(job.sampling, job.importance);
     Trainer trainer(job.world, *model, optimizer, shape, trainer_options(job), plan.activation_bytes,
                     job.draws_times ? &sampler : nullptr);
     const auto begin_anew = [&] {
@@ -190,7 +191,7 @@ bool run_training(TrainingJob job) {
       trainer.state() = {};
       trainer.metrics().clear();
       trainer.guard().set_state({});
-      sampler = ImportanceSampler(job.sampling);
+      sampler = ImportanceSampler(job.sampling, job.importance);
     };
     if (const auto checkpoint = folder.latest_checkpoint())
       restore_checkpoint(*checkpoint, trainer, job.identity);

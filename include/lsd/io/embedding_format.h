@@ -29,7 +29,7 @@ struct EmbeddingIdentity {
   EmbeddingKind kind = EmbeddingKind::residues;
   std::string element = "float32";  // of the rows: float16 (residues only) or float32
   std::int64_t width = 0;
-  bool specials = false;                   // rows of <cls> and <eos> stand around each protein's residues
+  bool specials = false;                   // <cls> and <eos> are counted in each protein's tokens; residues: have rows
   std::string representation = "encoder";  // encoder, diffusion, eps, score, denoised
   double time = 0.0;                       // the schedule's t; 0 for encoder
   std::string input = "clean";             // what the denoiser saw: clean, scaled, noised

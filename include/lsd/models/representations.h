@@ -33,8 +33,7 @@ struct RepresentationSpec {
   std::int64_t draws = 1;  // of the noise, for noised
   NoiseSchedule schedule = NoiseSchedule::cosine;
 
-  void validate() const;     // throws UserError: score at t = 0, no draws, t outside [0, 1]
-  std::string text() const;  // "diffusion t=0.3 input=clean": stored with every dump
+  void validate() const;  // throws UserError: score at t = 0, no draws, t outside [0, 1]
 };
 
 // Computes one representation. Holds the per-sequence coefficients on the device, so that calls upload nothing.

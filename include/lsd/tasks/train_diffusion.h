@@ -32,7 +32,8 @@ struct LatentsConfig {
     field("moments", self.moments,
           {.help = "dump whose moments standardise the latents; empty: those of `dump`, or of moment_micro_batches"});
     field("moment_micro_batches", self.moment_micro_batches,
-          {.help = "micro-batches of the training split, from its beginning, whose latents give the moments; 0: all",
+          {.help = "micro-batches of the training split, from its beginning, whose latents give the moments; above 16 "
+                   "rounded up to a multiple of 16; 0: all",
            .min = 0,
            .max = 1e9});
   }
@@ -41,11 +42,33 @@ struct LatentsConfig {
 
 struct SamplingConfig {
   std::string importance = "loss_rms";
+  double uniform_share = 0.01, decay = 0.99;
+  std::int64_t warmup_losses = 10;
 
   static void visit(auto& self, auto&& field) {
     field("importance", self.importance,
           {.help = "importance sampling of the time t by the running loss, or none (uniform)",
            .choices = "loss_rms|none"});
+    field("uniform_share", self.uniform_share,
+          {.help = "importance: share of the draws that is uniform whatever the losses are", .min = 0.001, .max = 1});
+    field("decay", self.decay,
+          {.help = "importance: what a time bin's mean square loss keeps at each new loss", .min = 0, .max = 0.999999});
+    field("warmup_losses", self.warmup_losses,
+          {.help = "importance: uniform draws until each of the 100 time bins has met so many losses",
+           .min = 1,
+           .max = 1e9});
+  }
+};
+
+struct EmaConfig {
+  double decay = 0.9999;
+
+  static void visit(auto& self, auto&& field) {
+    field("decay", self.decay,
+          {.help = "moving average of the weights, which validation, dumps and probes use: decay at most, less in the "
+                   "first steps, min(decay, (1 + n) / (10 + n)); 0: no average, the trained weights are used",
+           .min = 0,
+           .max = 0.9999999});
   }
 };
 
@@ -54,6 +77,7 @@ struct TrainDiffusionConfig {
   models::DenoiserConfig model;
   LatentsConfig latents;
   SamplingConfig sampling;
+  EmaConfig ema;
   TrainDataConfig data;
   train::OptimizerConfig optimizer;
   train::TrainingConfig training;
@@ -67,6 +91,7 @@ struct TrainDiffusionConfig {
     field.section("model", self.model);
     field.section("latents", self.latents);
     field.section("sampling", self.sampling);
+    field.section("ema", self.ema);
     field.section("data", self.data);
     field.section("optimizer", self.optimizer);
     field.section("training", self.training);

@@ -2,10 +2,11 @@
 #pragma once
 // Importance sampling of the diffusion time: times whose loss is large are drawn more often and weighted less, so the
 // objective stays unbiased and keeps its scale. 100 bins over [0, 1], uniform within a bin;
-//   p_bin = (1 - mix) rms_bin / sum rms + mix / 100,   weight = 1 / (100 p_bin)   (mean 1 under p),
-// rms_bin the running root mean square of the unweighted loss of the bin. Uniform until every bin has 10 losses.
-// A draw is a pure function of (seed, visit, bin probabilities); the probabilities that step n draws from know the
-// losses up to step n - 2 on every rank (a fixed lag, so that no step waits for the losses of the one before).
+//   p_bin = (1 - u) rms_bin / sum rms + u / 100,   weight = 1 / (100 p_bin)   (mean 1 under p),
+// u the uniform share, rms_bin the running root mean square of the unweighted loss of the bin. Uniform until every bin
+// has its first losses (warmup_losses). A draw is a pure function of (seed, visit, bin probabilities); the
+// probabilities that step n draws from know the losses up to step n - 2 on every rank (a fixed lag, so that no step
+// waits for the losses of the one before).
 
 #include <array>
 #include <cstdint>
@@ -16,15 +17,20 @@
 
 namespace lsd::train {
 
+struct ImportanceOptions {
+  double uniform_share = 0.01;
+  double decay = 0.99;  // of a bin's mean square, with every loss that it meets
+  std::int64_t warmup_losses = 10;
+};
+
 class ImportanceSampler {
  public:
   static constexpr int kBins = 100;
-  static constexpr double kUniformMix = 0.01;
-  static constexpr double kDecay = 0.99;
-  static constexpr double kWarmupLosses = 10;
 
   enum class Kind : std::uint8_t { none, loss_rms };
-  explicit ImportanceSampler(Kind kind) : kind_(kind) { update_probabilities(); }
+  explicit ImportanceSampler(Kind kind, ImportanceOptions options = {}) : kind_(kind), options_(options) {
+    update_probabilities();
+  }
 
   struct Draw {
     float time;
@@ -56,6 +62,7 @@ class ImportanceSampler {
   void update_probabilities();
 
   Kind kind_;
+  ImportanceOptions options_;
   std::array<double, kBins> mean_square_{}, seen_{}, probability_{}, cumulative_{};
   Sums current_, pending_;
 };

@@ -59,6 +59,7 @@ struct Votes {
 struct TrainerOptions {
   LearningRate learning_rate;
   double clip_norm = 1.0;
+  double ema_decay = 0.9999;  // behind optimizer step n: min(ema_decay, (1 + n) / (10 + n))
   std::uint32_t seed = 1;
   DType activation = DType::float32, residual = DType::float32;
   nn::Recompute recompute = nn::Recompute::none;

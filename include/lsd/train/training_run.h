@@ -43,8 +43,10 @@ struct TrainingJob {
 
   BuildModel build;  // with memory for compute values and gradients
   bool ema = false;
-  bool draws_times = false;  // one diffusion time per sequence
+  double ema_decay = 0.9999;  // at most; see TrainerOptions
+  bool draws_times = false;   // one diffusion time per sequence
   ImportanceSampler::Kind sampling = ImportanceSampler::Kind::none;
+  ImportanceOptions importance = {};
   bool global_moments = false;
   std::function<double(double)> effective_time = [](double t) { return t; };
   std::function<void(const data::HostBatch&, bool validating)> prepare = {};

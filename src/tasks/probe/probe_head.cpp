@@ -18,7 +18,8 @@ namespace lsd::tasks {
 namespace {
 
 constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kEpsilon = 1e-8;
-constexpr double kConstantFeature = 1e-12;  // variance below which a feature says nothing
+// The variance, in squares of its mean, below which a feature says nothing: what float32 makes of a constant.
+constexpr double kConstantFeature = 1e-12;
 constexpr std::int64_t kOutputRows = 1024;  // rows per product when only evaluating
 // Coordinates of RandomStream::probe: visit 0 draws initial weights, visit e >= 1 the order of epoch e.
 constexpr std::uint64_t kInitVisit = 0;
@@ -35,7 +36,7 @@ void set_feature_moments(const FeatureMatrix& features, ProbeHead& head) {
   head.feature_mean.assign(mean.begin(), mean.end());
   head.feature_scale.resize(columns);
   for (std::size_t c = 0; c < columns; ++c) {
-    const bool constant = variance[c] <= kConstantFeature * std::max(1.0, mean[c] * mean[c]);
+    const bool constant = variance[c] <= kConstantFeature * mean[c] * mean[c];
     head.feature_scale[c] = constant ? 0.0F : static_cast<float>(1.0 / std::sqrt(variance[c]));
   }
 }

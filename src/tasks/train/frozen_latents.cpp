@@ -4,11 +4,10 @@
 
 namespace lsd::tasks {
 
-FrozenLatentsModel::FrozenLatentsModel(Backend& backend, std::unique_ptr<models::Denoiser> denoiser,
-                                       models::Autoencoder* encoder, std::shared_ptr<StoredBatch> stored,
-                                       const train::LatentMoments& moments)
+FrozenLatentsModel::FrozenLatentsModel(Backend& backend, std::unique_ptr<models::Denoiser> denoiser, Encoder encoder,
+                                       std::shared_ptr<StoredBatch> stored, const train::LatentMoments& moments)
     : denoiser_(std::move(denoiser)), encoder_(encoder), stored_(std::move(stored)), standardiser_(backend, moments) {
-  check((encoder_ != nullptr) != (stored_ != nullptr), "latents come from one place");
+  check((encoder_.model != nullptr) != (stored_ != nullptr), "latents come from one place");
   check(moments.width() == denoiser_->latent_width(), "moments have the latents' width");
 }
 
@@ -17,7 +16,9 @@ models::Batch FrozenLatentsModel::with_latents(nn::StepContext& step, const mode
   auto out = batch;
   TensorView latents = step.arena.allocate(step.activation, Shape{batch.layout.rows(), denoiser_->latent_width()});
   const ArenaScope scope(step.arena);
-  const ConstTensorView raw = stored_ ? stored_->view() : ConstTensorView(encoder_->encode(step, batch));
+  auto encoding = step;
+  encoding.residual = encoder_.residual;
+  const ConstTensorView raw = stored_ ? stored_->view() : ConstTensorView(encoder_.model->encode(encoding, batch));
   standardiser_.standardise(step, raw, latents);
   out.latents = latents;
   return out;

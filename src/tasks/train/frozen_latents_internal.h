@@ -50,8 +50,12 @@ class StoredBatch {
 
 class FrozenLatentsModel : public models::Model {
  public:
-  // Exactly one of `encoder`, which must outlive this, and `stored` is there.
-  FrozenLatentsModel(Backend& backend, std::unique_ptr<models::Denoiser> denoiser, models::Autoencoder* encoder,
+  // Exactly one of `encoder.model`, which must outlive this, and `stored` is there.
+  struct Encoder {
+    models::Autoencoder* model = nullptr;
+    DType residual = DType::float32;  // the type of its own residual stream: as in dumps, whatever the denoiser's is
+  };
+  FrozenLatentsModel(Backend& backend, std::unique_ptr<models::Denoiser> denoiser, Encoder encoder,
                      std::shared_ptr<StoredBatch> stored, const train::LatentMoments& moments);
 
   nn::ParameterStore& parameters() override { return denoiser_->parameters(); }
@@ -66,7 +70,7 @@ class FrozenLatentsModel : public models::Model {
   models::Batch with_latents(nn::StepContext& step, const models::Batch& batch) const;
 
   std::unique_ptr<models::Denoiser> denoiser_;
-  models::Autoencoder* encoder_;
+  Encoder encoder_;
   std::shared_ptr<StoredBatch> stored_;
   train::LatentStandardiser standardiser_;
 };

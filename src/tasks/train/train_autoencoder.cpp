@@ -18,6 +18,7 @@ std::vector<std::string> result_keys() {
           "masking",
           "latents.source",
           "sampling",
+          "ema",
           "optimizer",
           "data.max_length",
           "training.steps",

@@ -18,7 +18,7 @@ namespace {
 struct LatentSetup {
   std::optional<train::FrozenEncoder> frozen;
   std::unique_ptr<models::Autoencoder> planned;  // for memory plans ahead of any training: its shape alone
-  models::Autoencoder* encoder = nullptr;        // one of the two; null with stored latents
+  FrozenLatentsModel::Encoder encoder;           // one of the two; null with stored latents
   std::unique_ptr<StoredLatents> train, valid;
   LatentOrigin origin;  // of all latents
   std::shared_ptr<StoredBatch> batch;
@@ -28,33 +28,31 @@ struct LatentSetup {
 };
 
 // The shape that a config file of lsd_train_autoencoder describes.
-std::unique_ptr<models::Autoencoder> planned_encoder(const std::filesystem::path& config_file, Backend& backend,
-                                                     DType type) {
+void plan_encoder(const std::filesystem::path& config_file, Backend& backend, DType type, LatentSetup& setup) {
   TrainAutoencoderConfig config;
   ConfigSchema schema = describe(config);
   schema.read_file(config_file);
-  auto encoder = models::build_autoencoder(config.model);
+  setup.planned = models::build_autoencoder(config.model);
   const train::PlanningScope planning(backend);
-  encoder->parameters().allocate(backend, type, false);
-  return encoder;
+  setup.planned->parameters().allocate(backend, type, false);
+  setup.encoder = {setup.planned.get(), dtype_from_name(config.compute.residual)};
 }
 
 void open_encoder(const TrainDiffusionConfig& config, train::TrainingJob& job, LatentSetup& setup) {
   auto& backend = job.world.backend;
   const auto type = dtype_from_name(config.compute.activation);
   if (config.run.memory_plan && config.latents.autoencoder.ends_with(".cfg")) {
-    setup.planned = planned_encoder(config.latents.autoencoder, backend, type);
-    setup.encoder = setup.planned.get();
+    plan_encoder(config.latents.autoencoder, backend, type, setup);
   } else {
     with_context("while opening latents.autoencoder = " + config.latents.autoencoder,
                  [&] { setup.frozen.emplace(backend, config.latents.autoencoder, type); });
-    setup.encoder = &setup.frozen->model();
+    setup.encoder = {&setup.frozen->model(), setup.frozen->residual()};
     job.frozen_in_place = true;
     job.content.token_dropout = setup.frozen->token_dropout();
     setup.origin = {"latents.autoencoder", config.latents.autoencoder, setup.frozen->fingerprint()};
   }
-  setup.width = setup.encoder->latent_width();
-  job.frozen_bytes = static_cast<std::size_t>(setup.encoder->parameters().elements() * size_of(type));
+  setup.width = setup.encoder.model->latent_width();
+  job.frozen_bytes = static_cast<std::size_t>(setup.encoder.model->parameters().elements() * size_of(type));
 }
 
 void open_latents(const TrainDiffusionConfig& config, train::TrainingJob& job, LatentSetup& setup) {
@@ -86,8 +84,8 @@ std::string moment_text(std::int64_t micro_batches) {
   if (micro_batches == 0) return "moments of the latents: one pass over the training split";
   return fmt::format(
       "moments of the latents: over the first {} micro-batches of the training split "
-      "(latents.moment_micro_batches; 0: all of it)",
-      micro_batches);
+      "(latents.moment_micro_batches, in sixteens; 0: all of it)",
+      micro_batches <= 16 ? micro_batches : (micro_batches + 15) / 16 * 16);
 }
 
 // Moments are part of the run: a resumed one takes those of its checkpoint.
@@ -114,7 +112,7 @@ train::BuildModel builder(const TrainDiffusionConfig& config, const LatentSetup&
     auto denoiser = models::build_denoiser(config.model, setup.width);
     denoiser->parameters().allocate(backend, type, true);
     std::shared_ptr<StoredBatch> stored = setup.batch;
-    if (!setup.encoder && (backend.planning() || !stored))
+    if (!setup.encoder.model && (backend.planning() || !stored))
       stored = std::make_shared<StoredBatch>(backend, setup.rows, setup.width, type);
     return std::make_unique<FrozenLatentsModel>(backend, std::move(denoiser), setup.encoder, std::move(stored),
                                                 setup.moments);
@@ -134,10 +132,14 @@ Outcome train_diffusion(const TrainDiffusionConfig& config, Runtime& runtime) {
   auto job = common_job(config, runtime, "lsd_train_diffusion");
   LatentSetup setup;
   open_latents(config, job, setup);
-  job.ema = true;
+  job.ema = config.ema.decay > 0.0;
+  job.ema_decay = config.ema.decay;
   job.draws_times = true;
   job.sampling = config.sampling.importance == "none" ? train::ImportanceSampler::Kind::none
                                                       : train::ImportanceSampler::Kind::loss_rms;
+  job.importance = {.uniform_share = config.sampling.uniform_share,
+                    .decay = config.sampling.decay,
+                    .warmup_losses = config.sampling.warmup_losses};
   const auto schedule = models::noise_schedule_from_name(config.model.schedule);
   job.effective_time = [schedule](double t) { return models::effective_time(schedule, t); };
   job.build = builder(config, setup);
