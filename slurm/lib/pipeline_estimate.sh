@@ -45,11 +45,12 @@ stage_config() { # stage
   fi
 }
 
-# Ranks, from the pipeline file or the #SBATCH lines of the script.
+# Ranks, from the pipeline file, the site file or the #SBATCH lines of the script.
 planned_ranks() { # stage
   local nodes per_node
   nodes=$(kind_setting "$1" nodes "$(sed -n 's/^#SBATCH.* --nodes=\([0-9]*\).*/\1/p' "$(script_of "$1")")")
-  per_node=$(kind_setting "$1" ranks_per_node "$(sed -n 's/^#SBATCH.* --ntasks-per-node=\([0-9]*\).*/\1/p' "$(script_of "$1")")")
+  per_node=$(ranks_per_node "$1")
+  [[ -n $per_node ]] || per_node=$(sed -n 's/^#SBATCH.* --ntasks-per-node=\([0-9]*\).*/\1/p' "$(script_of "$1")")
   echo $((nodes * per_node))
 }
 

@@ -13,7 +13,7 @@ add_stage() { # stage kind variant needed_stage...
 }
 
 plan_stages() {
-  local variant variants dumps probes=()
+  local variant variants dumps last=()
   read -r -a variants <<<"${setting[variants]}"
   add_stage shard shard ""
   for variant in "${variants[@]}"; do add_stage "train_$variant" train "$variant" shard; done
@@ -26,12 +26,13 @@ plan_stages() {
     [[ ${setting[latents]} == recompute ]] || dumps+=("dump_${variant}_valid")
     add_stage "diffusion_$variant" diffusion "$variant" "${dumps[@]}"
   done
-  [[ -n ${setting[probe.tasks]:-} ]] || return 0
   for variant in "${variants[@]}"; do
+    last+=("diffusion_$variant")
+    [[ -n ${setting[probe.tasks]:-} ]] || continue
     add_stage "probe_$variant" probe "$variant" "diffusion_$variant"
-    probes+=("probe_$variant")
+    last[-1]=probe_$variant
   done
-  add_stage report report "" "${probes[@]}"
+  add_stage report report "" "${last[@]}"
 }
 
 # The script of a stage; a variant without one of its own takes that of size S.
@@ -109,6 +110,8 @@ check_fasta() { # pipeline_file
   mapfile -t files < <(fasta_files)
   [[ ${#files[@]} != 0 || -n ${setting[shard.config]:-}${setting[shard.options]:-} ]] ||
     complain "$1: nothing to shard: set fasta = FILE there, or LSD_FASTA (site file or environment)"
+  [[ ! "${setting[fasta]:-${LSD_FASTA:-}}" =~ (^|,)\ *, && ! "${setting[fasta]:-${LSD_FASTA:-}}" =~ ,\ *$ ]] ||
+    complain "$1: the list of FASTA files has an empty place ($whose ${setting[fasta]:-$LSD_FASTA}): take a comma out"
   for file in "${files[@]}"; do
     # In a container the file may have another name.
     [[ $file == - || -r $file || ${#LSD_WRAPPER[@]} != 0 ]] || complain "$1: shard cannot read the FASTA file '$file' ($whose ${setting[fasta]:-$LSD_FASTA})"
@@ -174,19 +177,34 @@ probe_environment() {
   done
 }
 
+# Nothing where the script's own number counts. A probe's rank has one GPU, however many a node has.
+gpus_per_node() { # stage
+  local of_site=${LSD_GPUS_PER_NODE:-}
+  case ${kind_of[$1]} in
+    train | dump | diffusion) ;;
+    probe) [[ $of_site == 0 ]] || of_site="" ;;
+    *) return 0 ;;
+  esac
+  kind_setting "$1" gpus_per_node "$of_site"
+}
+
+# One for each GPU where the file says nothing else; nothing where the script's own number counts.
+ranks_per_node() { # stage
+  local gpus=""
+  [[ ${kind_of[$1]} == probe ]] || gpus=$(gpus_per_node "$1")
+  [[ $gpus != 0 ]] || gpus=""
+  kind_setting "$1" ranks_per_node "$gpus"
+}
+
 # sbatch options of a stage beyond those in its script, one per line.
 sbatch_options() { # stage
   local value gpus words
   value=$(kind_setting "$1" nodes)
   [[ -z $value ]] || echo "--nodes=$value"
-  value=$(kind_setting "$1" ranks_per_node)
+  value=$(ranks_per_node "$1")
   [[ -z $value ]] || echo "--ntasks-per-node=$value"
-  case ${kind_of[$1]} in
-    train | dump | diffusion | probe)
-      gpus=$(kind_setting "$1" gpus_per_node "${LSD_GPUS_PER_NODE:-}")
-      [[ -z $gpus ]] || echo "--gpus-per-node=$gpus"
-      ;;
-  esac
+  gpus=$(gpus_per_node "$1")
+  [[ -z $gpus ]] || echo "--gpus-per-node=$gpus"
   value=$(kind_setting "$1" time)
   [[ -z $value ]] || echo "--time=$value"
   value=$(kind_setting "$1" signal_seconds)

@@ -31,7 +31,7 @@ site_file() {
 }
 
 # Words that a site file may set; it may also export SBATCH_* variables, which sbatch reads by itself.
-LSD_WRAPPER=()          # in front of every program, for example (apptainer exec --nv lsd.sif)
+LSD_WRAPPER=()          # in front of every program, for example (apptainer exec --nv --bind /scratch lsd.sif)
 LSD_LAUNCH_OPTIONS=()   # added to srun or mpirun
 LSD_PROGRAM_OPTIONS=()  # added to every program that computes, for example (--backend cuda)
 site=$(site_file)
@@ -50,9 +50,14 @@ export LSD_RUNS LSD_RUN
 run_folder=$LSD_RUNS/$LSD_RUN
 [[ $run_folder != *,* ]] || die "the folder of a run may have no comma in its path, the report takes lists of folders: '$run_folder'"
 
-# program_path lsd_probe: from LSD_BIN, this checkout's build, this installation, or PATH (a module).
+# program_path lsd_probe: from LSD_BIN, this checkout's build, this installation, or PATH (a module). Behind a wrapper LSD_BIN
+# is a path of its own world (a container), which cannot be looked into from here.
 program_path() {
   local folder
+  if [[ ${#LSD_WRAPPER[@]} != 0 && -n ${LSD_BIN:-} ]]; then
+    echo "$LSD_BIN/$1"
+    return
+  fi
   for folder in "${LSD_BIN:-}" build/bin "$LSD_ROOT/../../bin"; do
     if [[ -n $folder && -x $folder/$1 ]]; then
       echo "$folder/$1"

@@ -84,7 +84,7 @@ attempt_stage() {
   fi
   # A first start is somebody's wish to try again; later slices and restarts are not.
   if [[ $(stage_state "$stage") == failed ]]; then
-    ((LSD_SLICE == 1 && ${SLURM_RESTART_COUNT:-0} == 0)) || fail_stage "$stage" "$(stage_reason "$stage")" || return 1
+    ! unattended || fail_stage "$stage" "$(stage_reason "$stage")" || return 1
     again=1
   fi
   take_lock "$stage" || return 1
@@ -127,6 +127,9 @@ reason_without_word() { # folder launcher_code start_mark_before
   fi
 }
 
+# Whether nobody can have changed a thing since an earlier start of this stage: a later slice, or a restart of this job.
+unattended() { ((LSD_SLICE > 1 || ${SLURM_RESTART_COUNT:-0} > 0)); }
+
 judge_end() { # stage launcher_code idle old_mark old_start
   local stage=$1 code=$2 idle=$3 start=$5 folder reason
   folder=$(stage_folder "$stage")
@@ -146,11 +149,18 @@ judge_end() { # stage launcher_code idle old_mark old_start
       reason=$(reason_without_word "$folder" "$code" "$start")
       # srun ends with 0 or 1 when Slurm takes the job down after losing a node: then this script is told to end as well.
       [[ -z $reason || -n $received || -z ${SLURM_JOB_ID:-} ]] || sleep 10
-      [[ -z $reason || -n $received ]] || fail_stage "$stage" "$reason" || return 1
-      say "$stage ended without a word (launcher's code $code): a rank or a node was lost, or the job was killed"
+      if [[ -n $reason && -z $received ]]; then
+        if [[ $code == 0 ]] || ! unattended; then
+          fail_stage "$stage" "$reason" || return 1
+        fi
+        say "$stage: $reason; that may be this node's doing, so it counts as an end without progress"
+      else
+        reason="launcher's code $code${received:+, signal $received}"
+        say "$stage ended without a word (launcher's code $code): a rank or a node was lost, or the job was killed"
+      fi
       ;;
   esac
-  stop_stage "$stage" "launcher's code $code${received:+, signal $received}" "$idle" "$4"
+  stop_stage "$stage" "$reason" "$idle" "$4"
 }
 
 # The next slice goes on, or this job does after a requeue. TERM is a wish to end (scancel), or Slurm requeues by itself

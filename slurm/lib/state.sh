@@ -38,7 +38,7 @@ stop_stage() { # stage reason idle_before old_mark
   local idle=$3
   [[ $(progress_mark "$1") == "$4" ]] && idle=$((idle + 1)) || idle=0
   if ((idle >= ${LSD_MAX_IDLE:-3})); then
-    fail_stage "$1" "$idle jobs in a row ended without a new checkpoint or file; give a job more time, or see the logs" || return 1
+    fail_stage "$1" "$idle jobs in a row ended without a new checkpoint or file (the last one: $2); give a job more time, or see the logs" || return 1
   fi
   # A job that cannot count must not be requeued for ever.
   write_record "$1" state=stopped "reason=$2" "idle=$idle" "job=$job" || return 1

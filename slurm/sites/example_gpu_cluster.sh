@@ -10,14 +10,17 @@ export SBATCH_ACCOUNT=my_project
 # export SBATCH_QOS=normal
 # export SBATCH_CONSTRAINT=h100
 
-# GPUs of one node. Training scripts ask for 8 per node and one rank for each; LSD_GPUS_PER_NODE=0 asks for none.
+# GPUs of one node, and as many ranks there for training, dumps and diffusion; 0 asks for none.
 LSD_GPUS_PER_NODE=${LSD_GPUS_PER_NODE:-8}
 
 # Programs: modules and an installation ...
 # module load gcc openmpi hdf5 cuda
 LSD_BIN=${LSD_BIN:-$PWD/build/bin}
-# ... or a container (then LSD_BIN is a path inside it that also exists outside).
-# LSD_WRAPPER=(apptainer exec --nv /path/to/lsd.sif)
+# ... or a container: LSD_BIN is then a path inside it, and it must see the file systems of the data, runs and this folder.
+# LSD_BIN=/opt/lsd/bin
+# LSD_WRAPPER=(apptainer exec --nv --bind /scratch /path/to/lsd.sif)
+# Programs that find no GPU shall end with an error rather than go on without.
+LSD_PROGRAM_OPTIONS=(--backend cuda)
 
 # Start of the ranks. Under srun the MPI library must speak what `srun --mpi=list` offers; pmix is the one for Open MPI.
 LSD_LAUNCHER=${LSD_LAUNCHER:-srun}

@@ -57,5 +57,5 @@ sed 's/^train.nodes = 1/train.nodes = 5/' pipeline.cfg >many.cfg
 LSD_RUNS=$work/none "$work/moved/share/lsd/slurm/pipeline.sh" --dry-run many.cfg >"$work/dry_run" 2>&1
 check_has "... and refuses more ranks than micro-batches" "train_nm: 10 ranks are too many for training.micro_batches = 2" "$work/dry_run"
 "$work/moved/share/lsd/slurm/pipeline.sh" --status small >"$work/status" 2>&1
-check "--status from the moved tree" 4 "$(grep -c " done " "$work/status")"
+check "--status from the moved tree: four stages and the report" 5 "$(grep -c " done " "$work/status")"
 finish_checks

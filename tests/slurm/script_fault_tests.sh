@@ -3,7 +3,7 @@
 # What goes wrong around a stage: signals at odd times, arrays in pieces, full disks, locks whose owner cannot be asked, site
 # files and settings. Sourced by script_tests.sh.
 
-fault_tests=(exit_codes elsewhere signal_between_stages endless_requeue early_failures full_disk asked_locks
+fault_tests=(exit_codes container gpus_of_site without_probes elsewhere signal_between_stages endless_requeue early_failures full_disk asked_locks
   site_files launch_options probe_subset full_disk_sweep probe_array_in_queue probe_added refused_settings missing_input too_many_ranks linked_folder cancel_order from_one splitting)
 
 site_with() { # line...: a site file of its own in $work/site.sh
@@ -42,6 +42,46 @@ test_exit_codes() {
   stage 'done'
   stage 'done'
   check_has "a stage that is skipped says how to mend it" "if lsd_verify names damage there: remove DONE" "$work/out"
+}
+
+# Programs of a container: the folder they lie in is none of this machine.
+test_container() {
+  fresh
+  printf '#!/bin/sh\n[ "${1%%/*}" = /inside/bin ] || exit 9\nprogram=${1##*/}\nshift\nexec "%s/bin/$program" "$@"\n' "$work" >"$work/enter"
+  chmod +x "$work/enter"
+  site_with "LSD_WRAPPER=($work/enter)" "LSD_BIN=/inside/bin"
+  stage 'done' LSD_SITE="$work/site.sh"
+  check "a container's program is started in it: code, calls" "0 1" "$code $(calls)"
+  fresh
+  site_with "LSD_BIN=/inside/bin"
+  PATH=${PATH/$work\/bin:/} stage 'done' LSD_SITE="$work/site.sh"
+  check "without a container the folder must be there: code" 1 "$code"
+}
+
+# The numbers of GPUs and ranks that a node is asked for, stage by stage; "-": the script's own.
+asked_of_nodes() { # LSD_GPUS_PER_NODE line-of-the-pipeline-file...
+  site_with "LSD_GPUS_PER_NODE=$1"
+  { cat configs/pipelines/nm_m.cfg && printf '%s\n' "${@:2}"; } >"$work/gpus.cfg"
+  LSD_SITE="$work/site.sh" slurm/pipeline.sh --dry-run "$work/gpus.cfg" 2>/dev/null | awk '/^ *sbatch/ {
+    gpus = ranks = "-"
+    for (i = 1; i <= NF; ++i) { if (sub("--gpus-per-node=", "", $i)) gpus = $i; if (sub("--ntasks-per-node=", "", $i)) ranks = $i }
+    printf "%s%s/%s", separator, gpus, ranks; separator = " " }'
+}
+
+test_gpus_of_site() {
+  # shard, three slices of the training, dump, three of diffusion, probes, report
+  check "4 GPUs a node, a rank for each; a probe's rank has one" "-/- 4/4 4/4 4/4 4/4 4/4 4/4 4/4 -/- -/-" "$(asked_of_nodes 4)"
+  check "no GPUs anywhere; ranks as in the scripts" "-/- 0/- 0/- 0/- 0/- 0/- 0/- 0/- 0/- -/-" "$(asked_of_nodes 0)"
+  check "the pipeline file has the last word" "-/- 2/2 2/2 2/2 4/1 4/4 4/4 4/4 3/- -/-" \
+    "$(asked_of_nodes 4 "train.gpus_per_node = 2" "dump.ranks_per_node = 1" "probe.gpus_per_node = 3")"
+}
+
+test_without_probes() {
+  sed 's/^run = .*/run = t/; /^probe/d' tests/slurm/mini.cfg >"$work/bare.cfg"
+  rm -rf "$LSD_RUNS/t" "$FAKE_LOG"
+  FAKE_END='done' slurm/pipeline.sh --here "$work/bare.cfg" >"$work/out" 2>&1
+  check "without probes the chain ends with a report of the trainings: code, last program" "0 lsd_report" "$? $(tail -n 1 "$FAKE_LOG" | cut -d' ' -f 1)"
+  check_has "... that names them" "--runs $LSD_RUNS/t/diffusion_nm,$LSD_RUNS/t/train_nm" "$FAKE_LOG"
 }
 
 # An allocation got in another folder: that is SLURM_SUBMIT_DIR then.
@@ -349,6 +389,8 @@ test_missing_input() {
   }
   submit "no input named" "nothing to shard: set fasta = FILE there, or LSD_FASTA" LSD_FASTA=
   submit "one file of two missing" "shard cannot read the FASTA file '/nowhere/b.fasta' (LSD_FASTA " "LSD_FASTA=$LSD_FASTA, /nowhere/b.fasta"
+  submit "a comma too many" "the list of FASTA files has an empty place (LSD_FASTA " "LSD_FASTA=$LSD_FASTA, ,$LSD_FASTA"
+  submit "... at the end" "the list of FASTA files has an empty place (LSD_FASTA " "LSD_FASTA=$LSD_FASTA,"
   LSD_FASTA='' slurm/pipeline.sh --dry-run "$work/input.cfg" >"$work/out" 2>&1
   check "a dry run goes on behind it: code, stages" "0 6" "$? $(grep -c sbatch "$work/out")"
   check_has "... but says so" "nothing to shard" "$work/out"

@@ -102,6 +102,8 @@ fresh() {
   touch "$LSD_RUNS/t/shard/DONE" "$FAKE_LOG"
 }
 calls() { wc -l <"$FAKE_LOG"; }
+# A minute at most; what follows tells that it never came.
+wait_for_file() { for _ in {1..1200}; do [[ -e $1 ]] && break; sleep 0.05; done; }
 
 test_ends() {
   fresh
@@ -153,6 +155,14 @@ test_later_ends() {
   check "... until somebody starts it again" "0 3" "$code $(calls)"
   fresh
   stage stopped
+  stage early SLURM_RESTART_COUNT=1
+  check "... unless the job was restarted: this node may be at fault" "75 stopped" "$code $(state_in_status train_nm_s)"
+  check_has "... and that is told" "$early; that may be this node's doing" "$work/out"
+  stage early LSD_SLICE=2 LSD_SLICES=2
+  check "... or a later slice; but not for ever" "1 failed 3" "$code $(state_in_status train_nm_s) $(calls)"
+  check_has "... with the reason of the last" "3 jobs in a row ended without a new checkpoint or file (the last one: $early)" "$work/out"
+  fresh
+  stage stopped
   stage lost
   check "stopped, then code 1 at its work: goes on" "75 stopped" "$code $(state_in_status train_nm_s)"
   check_has "... and is told" "a rank or a node was lost" "$work/out"
@@ -167,7 +177,7 @@ test_later_ends() {
   stage stopped
   env LSD_RUN=t FAKE_END=early_told bash slurm/train_nm_s.sh >"$work/out" 2>&1 &
   pid=$!
-  until [[ -e $FAKE_LOG.waiting ]]; do sleep 0.05; done
+  wait_for_file "$FAKE_LOG.waiting"
   kill -USR1 "$pid"
   code=0
   wait "$pid" || code=$?
@@ -197,7 +207,7 @@ test_signals() {
     # `set -m`: a background command of a script would ignore INT.
     (set -m && exec env LSD_RUN=t FAKE_END=wait bash slurm/train_nm_s.sh) >"$work/out" 2>&1 &
     pid=$!
-    for _ in {1..1200}; do [[ -e $LSD_RUNS/t/train_nm_s/waiting ]] && break; sleep 0.05; done
+    wait_for_file "$LSD_RUNS/t/train_nm_s/waiting"
     kill -"$signal" "$pid"
     code=0
     wait "$pid" || code=$?
@@ -215,7 +225,7 @@ test_early_signal() {
   rm -f "$work/starting" "$work/told"
   env LSD_RUN=t LSD_RANKS=2 LSD_LAUNCHER=mpirun bash slurm/train_nm_s.sh >"$work/out" 2>&1 &
   pid=$!
-  until [[ -e $work/starting ]]; do sleep 0.05; done
+  wait_for_file "$work/starting"
   kill -USR1 "$pid"
   touch "$work/told"
   code=0
@@ -418,5 +428,8 @@ test_whole_chain() {
 names=("$@")
 [[ $# -gt 0 ]] || names=(syntax dry_run refused_files wrong_calls ends later_ends idle_ends signals early_signal lock dump_array dump_closing dump_array_in_queue
   probe_units status status_killed whole_chain "${fault_tests[@]}")
-for name in "${names[@]}"; do "test_$name"; done
+for name in "${names[@]}"; do
+  declare -F "test_$name" >/dev/null || check "a test named $name" there missing
+  "test_$name"
+done
 finish_checks
