@@ -61,15 +61,16 @@ class Bench:
 
     def cost(self):
         size, steps, often = self.options.size, self.options.steps, self.options.every
+        more = (steps - 1) // often  # the last step's is made in either case
         seconds = {0: [], often: []}
         for _ in range(self.options.rounds):
             for every, taken in seconds.items():
                 shutil.rmtree(self.folder / "cost", ignore_errors=True)
                 taken.append(self.train("cost", size, steps, every))
         without, with_them = (statistics.median(seconds[every]) for every in (0, often))
-        more = (steps - 1) // often  # the last step's is made in either case
         each = (with_them - without) / more
-        print(f"{size.upper()}: {steps} steps in {without:.1f} s, with {more} checkpoints more {with_them:.1f} s: {each:.2f} s each "
+        spread = {every: f"{min(taken):.1f} to {max(taken):.1f}" for every, taken in seconds.items()}
+        print(f"{size.upper()}: {steps} steps in {without:.1f} s ({spread[0]}), with {more} checkpoints more {with_them:.1f} s ({spread[often]}): {each:.2f} s each "
               f"({bytes_below(self.folder / 'cost/checkpoints') / 1e6:.0f} MB); one in 30 minutes: {each / 1800:.3%} of the time", flush=True)
         shutil.rmtree(self.folder / "cost")
 
@@ -96,7 +97,10 @@ def main():
     parser.add_argument("--every", type=int, default=6)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
-    bench = Bench(parser.parse_args())
+    options = parser.parse_args()
+    if not 1 <= options.every < options.steps:
+        parser.error("--every must be from 1 to less than --steps: else there is nothing to compare")
+    bench = Bench(options)
     bench.cost()
     bench.resume()
 
