@@ -62,7 +62,7 @@ FrozenEncoder::FrozenEncoder(Backend& backend, const std::filesystem::path& chec
   models::set_parameters(*model_, backend, weights);
   token_dropout_ =
       model_->config().variant == "mlm" && setting_or(settings, "masking.token_dropout", "false") == "true";
-  residual_ = dtype_from_name(setting_or(settings, "compute.residual", "float32"));
+  if (activation == DType::bfloat16) residual_ = dtype_from_name(setting_or(settings, "compute.residual", "float32"));
 }
 
 std::size_t FrozenEncoder::bytes() const {

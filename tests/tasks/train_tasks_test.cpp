@@ -128,6 +128,38 @@ TEST_F(TrainTasks, StoredLatentsTrainLikeRecomputedOnes) {
         << "no sequence here is cropped";
 }
 
+// The autoencoder's own residual stream is float32, the denoiser's bfloat16: stored latents know nothing of the latter.
+TEST_F(TrainTasks, RecomputedLatentsAreTheEncodersOwnWhateverTheDenoiserComputesIn) {
+  const auto encoder = autoencoder("nm");
+  const auto rounded = [](DumpLatentsConfig& config) { config.features.activation = "bfloat16"; };
+  auto stored =
+      on_stored(dump(encoder, "train", "dump_train", rounded), dump(encoder, "valid", "dump_valid", rounded), "stored");
+  auto recomputed = small_diffusion(encoder, shards_, folder_ / "recomputed");
+  recomputed.latents.moments = stored.latents.dump;
+  for (auto* config : {&stored, &recomputed}) config->compute.activation = config->compute.residual = "bfloat16";
+  EXPECT_EQ(run_task(train_diffusion, recomputed), Outcome::done);
+  EXPECT_EQ(run_task(train_diffusion, stored), Outcome::done);
+  const auto a = metric_lines(recomputed.run.directory), b = metric_lines(stored.run.directory);
+  ASSERT_EQ(a.size(), b.size());
+  for (std::size_t i = 0; i < a.size(); ++i)
+    EXPECT_NEAR(b[i]["loss"].get<double>(), a[i]["loss"].get<double>(), 2e-5 * std::abs(a[i]["loss"].get<double>()));
+}
+
+TEST_F(TrainTasks, AModelTrainedInBfloat16IsUsedInFloat32) {
+  auto config = small_autoencoder("nm", shards_, folder_ / "nm");
+  config.compute.activation = config.compute.residual = "bfloat16";
+  EXPECT_EQ(run_task(train_autoencoder, config), Outcome::done);
+  const auto moments = dump(folder_ / "nm", "train", "dump", [](DumpLatentsConfig& dump) {
+    dump.features.activation = "float32";
+    dump.output.mode = "moments";
+  });
+  auto diffusion = small_diffusion(folder_ / "nm", shards_, folder_ / "diffusion");
+  diffusion.latents.moments = moments;
+  EXPECT_EQ(run_task(train_diffusion, diffusion), Outcome::done);
+  diffusion.compute.residual = "bfloat16";
+  expect_error<UserError>([&] { diffusion.compute.validate(); }, {"residual", "bfloat16", "activation"});
+}
+
 TEST_F(TrainTasks, DiffusionRefusesAnEncoderThatChanged) {
   const auto encoder = autoencoder("nm");
   auto config = small_diffusion(encoder, shards_, folder_ / "diffusion");

@@ -9,6 +9,7 @@
 
 #include "lsd/core/config_field.h"
 #include "lsd/tasks/runtime.h"
+#include "lsd/train/train_config.h"
 
 namespace lsd::tasks {
 
@@ -38,6 +39,7 @@ struct StepBenchConfig {
     field("ceiling", self.ceiling, {.help = "also time matrix products alone, and give the step's share of that rate"});
     field("json", self.json, {.help = "one JSON line instead of a sentence"});
   }
+  void validate() const { train::check_residual_type(activation, residual); }
 };
 
 struct StepBenchResult {

@@ -43,7 +43,7 @@ class FrozenEncoder {
  private:
   std::unique_ptr<models::Autoencoder> model_;
   DType activation_;
-  DType residual_ = DType::float32;  // the residual stream's type in training
+  DType residual_ = DType::float32;  // the residual stream's type in training; float32 with activations of float32
   bool token_dropout_ = false;
   std::string fingerprint_;
 };

@@ -140,6 +140,9 @@ struct CheckpointConfig {
   }
 };
 
+// Throws UserError where the residual stream had fewer bits than what is added to it.
+void check_residual_type(const std::string& activation, const std::string& residual);
+
 struct ComputeConfig {
   std::string activation = "float32";
   std::string residual = "float32";
@@ -149,7 +152,9 @@ struct ComputeConfig {
   static void visit(auto& self, auto&& field) {
     field("activation", self.activation,
           {.help = "element type of activations and of the weights that products read", .choices = "float32|bfloat16"});
-    field("residual", self.residual, {.help = "element type of the residual stream", .choices = "float32|bfloat16"});
+    field("residual", self.residual,
+          {.help = "element type of the residual stream; bfloat16 needs activations of bfloat16",
+           .choices = "float32|bfloat16"});
     field("recompute", self.recompute,
           {.help = "what backward computes again to save memory: nothing, norm and GELU outputs, or whole blocks",
            .choices = "none|pointwise|block"});
@@ -157,6 +162,7 @@ struct ComputeConfig {
           {.help = "each rank keeps a part of the optimizer's state (ZeRO-1): less memory, the same results; any "
                    "checkpoint goes on with it or without"});
   }
+  void validate() const { check_residual_type(activation, residual); }
 };
 
 struct RunConfig {

@@ -35,7 +35,7 @@ void plan_encoder(const std::filesystem::path& config_file, Backend& backend, DT
   setup.planned = models::build_autoencoder(config.model);
   const train::PlanningScope planning(backend);
   setup.planned->parameters().allocate(backend, type, false);
-  setup.encoder = {setup.planned.get(), dtype_from_name(config.compute.residual)};
+  setup.encoder = {setup.planned.get(), type == DType::float32 ? type : dtype_from_name(config.compute.residual)};
 }
 
 void open_encoder(const TrainDiffusionConfig& config, train::TrainingJob& job, LatentSetup& setup) {
