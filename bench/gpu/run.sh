@@ -31,7 +31,7 @@ bin=$bundle/bin lengths=$bundle/bench/peers/lengths_65k.txt failures=0
 
 # measure NAME SECONDS COMMAND...
 measure() {
-  local name=$1 limit=$2 begin=$SECONDS code=0 outcome=ok
+  local name=$1 limit=$2 begin=$SECONDS code=0 outcome=ok skips
   shift 2
   if ((SECONDS >= ${LSD_LIMIT:-1000000})); then
     failures=$((failures + 1))
@@ -42,9 +42,10 @@ measure() {
   timeout -k 10 "$limit" "$@" >>"$results/$name.log" 2>&1 || code=$?
   [ $code = 0 ] || { outcome="FAILED ($code)" && failures=$((failures + 1)); }
   # Where something is missing tests skip, and end well.
-  [ $code != 0 ] || ! grep -qa 'SKIPPED' "$results/$name.log" || outcome=skipped
+  skips=$(sed -n 's/^\[  SKIPPED \] \([0-9]*\) tests\{0,1\}, listed.*/\1/p' "$results/$name.log" | sort -n | tail -n 1)
+  [ $code != 0 ] || ((${skips:-0} <= ${expected_skips:-0})) || outcome=skipped
   [ $code != 124 ] || outcome="FAILED (longer than $limit s)"
-  printf '%-28s %4d s  %-10s %s\n' "$name" $((SECONDS - begin)) "$outcome" "$(tail -n 1 "$results/$name.log" | cut -c1-900)" |
+  printf '%-32s %4d s  %-10s %s\n' "$name" $((SECONDS - begin)) "$outcome" "$(tail -n 1 "$results/$name.log" | cut -c1-900)" |
     tee -a "$results/summary.txt"
 }
 
@@ -58,7 +59,7 @@ tests() {
   done
   measure step_tests 120 "$bin/lsd_tasks_gpu_tests"
   # One rank skips the test of sharing, two the test of NCCL: more than one skipped is something missing.
-  for ranks in 1 2; do measure "ranks_$ranks" 90 mpirun -n $ranks "$bin/lsd_gpu_ranks"; done
+  for ranks in 1 2; do expected_skips=1 measure "ranks_$ranks" 90 mpirun -n $ranks "$bin/lsd_gpu_ranks"; done
 }
 
 # Of our own kernels: cuBLASLt's are slow to check; but initcheck must see what they write for ours. racecheck follows
@@ -122,5 +123,6 @@ for step in "${@:?STEP...: tests, sanitizers, attention, steps or programs}"; do
     *) echo "no step is called $step" >&2; exit 1 ;;
   esac
 done
-tar czf "$results/results.tgz" -C "$results" --exclude=results.tgz .
+packed=$(mktemp)
+tar czf "$packed" -C "$results" --exclude=results.tgz . && chmod 644 "$packed" && mv "$packed" "$results/results.tgz"
 [ $failures = 0 ]

@@ -33,7 +33,7 @@ class Lsd(CMakePackage, CudaPackage):
     depends_on("hdf5@1.10:")  # each rank writes files of its own: no parallel HDF5 needed
     depends_on("isa-l")
     depends_on("nlohmann-json@3.11:")
-    depends_on("onednn@2.6:2")
+    depends_on("onednn@2.6:3")
     depends_on("xxhash@0.8:")
     depends_on("zlib-api")
     depends_on("zstd")
