@@ -137,6 +137,7 @@ submit_all() {
   local stage state live
   # Not knowing what is in the queue, it would submit all that once more.
   read_queue || [[ $dry_run == 1 ]] || die "Slurm does not answer (squeue): nothing is submitted, try again"
+  check_site_gpus
   check_needs "$file"
   [[ $dry_run == 1 ]] || mkdir -p "$run_folder/jobs"
   for stage in "${stages[@]}"; do

@@ -124,7 +124,7 @@ estimate_probe() { # stage
 wanted_units=""
 warn_of_missing_tables() {
   local table
-  [[ -n ${setting[probe.tasks]:-} ]] && program_path lsd_probe >/dev/null 2>&1 || return 0
+  [[ -n ${setting[probe.tasks]:-} ]] && (program_path lsd_probe) >/dev/null 2>&1 || return 0
   wanted_units=$(planned_units) || exit 1
   [[ -n $wanted_units ]] || return 0
   cut -f 3 <<<"$wanted_units" | sort -u | while read -r table; do

@@ -192,8 +192,14 @@ gpus_per_node() { # stage
 ranks_per_node() { # stage
   local gpus=""
   [[ ${kind_of[$1]} == probe ]] || gpus=$(gpus_per_node "$1")
+  gpus=${gpus##*:} # "h100:4"
   [[ $gpus != 0 ]] || gpus=""
   kind_setting "$1" ranks_per_node "$gpus"
+}
+
+check_site_gpus() {
+  [[ ${LSD_GPUS_PER_NODE:-0} =~ ^([A-Za-z0-9_.-]+:)?[0-9]+$ ]] ||
+    die "LSD_GPUS_PER_NODE = '$LSD_GPUS_PER_NODE' in $site: a number, or type:number as sbatch takes it"
 }
 
 # sbatch options of a stage beyond those in its script, one per line.

@@ -84,11 +84,15 @@ std::string ConfigSchema::value_text(const ConfigField& field) const {
   return format_value(field.value);
 }
 
+bool ConfigSchema::is_as_before(const ConfigField& field) const {
+  return !field.info.value_before.empty() && value_text(field) == field.info.value_before;
+}
+
 std::string ConfigSchema::fingerprint(const std::vector<std::string>& under,
                                       const std::vector<std::string>& except) const {
   std::vector<std::string> lines;
   for (const auto& field : fields_)
-    if (lies_under(field.name, under) && !lies_under(field.name, except))
+    if (lies_under(field.name, under) && !lies_under(field.name, except) && !is_as_before(field))
       lines.push_back(field.name + "=" + value_text(field) + "\n");
   std::ranges::sort(lines);
   return checksum_hex(checksum64(std::accumulate(lines.begin(), lines.end(), std::string())));

@@ -109,7 +109,10 @@ void remove_state_files(const fs::path& folder) {
 void forget_finished_tasks(const fs::path& folder) {
   if (!fs::is_directory(folder / "tasks")) return;
   for (const auto& task : fs::directory_iterator(folder / "tasks"))
-    if (fs::exists(task.path() / "DONE")) fs::rename(task.path() / "DONE", task.path() / "STOPPED");
+    if (fs::exists(task.path() / "DONE")) {
+      fs::remove(task.path() / "metrics.jsonl");  // of what is gone
+      fs::rename(task.path() / "DONE", task.path() / "STOPPED");
+    }
 }
 
 }  // namespace

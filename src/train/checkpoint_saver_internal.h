@@ -24,6 +24,9 @@ class CheckpointSaver {
   void save(Trainer& trainer, const RunIdentity& identity, std::optional<std::int64_t> keep_one_before);
   // Whether the last one went wrong; wait() then throws the error.
   bool failed();
+  bool is_writing() const {
+    return pending_.valid() && pending_.wait_for(std::chrono::seconds(0)) != std::future_status::ready;
+  }
   // Until the last one is in place. Throws what went wrong.
   void wait();
 

@@ -195,8 +195,9 @@ std::vector<float> read_trained_weights(const io::Checkpoint& checkpoint, const 
 io::Settings settings_of(const ConfigSchema& schema, const std::vector<std::string>& under) {
   io::Settings settings;
   for (const auto& field : schema.fields())
-    if (std::any_of(under.begin(), under.end(),
-                    [&](const auto& key) { return field.name == key || field.name.starts_with(key + "."); }))
+    if (!schema.is_as_before(field) && std::any_of(under.begin(), under.end(), [&](const auto& key) {
+          return field.name == key || field.name.starts_with(key + ".");
+        }))
       settings[field.name] = schema.value_text(field);
   return settings;
 }

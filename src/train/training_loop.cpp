@@ -60,12 +60,15 @@ TrainingLoop::TrainingLoop(const TrainingJob& job, Trainer& trainer, RunFolder& 
       trainer_(trainer),
       folder_(folder),
       begin_anew_(std::move(begin_anew)),
-      heartbeat_(folder.attempt_folder(), job.world.ranks.rank(), Heartbeat::pace_of(job.world.ranks.size())),
       saver_(folder.writer(), job.checkpoint.in_background, [watchdog = job.watchdog] { watchdog->progress(); }),
       last_log_(Clock::now()),
       last_checkpoint_(Clock::now()),
       tokens_at_last_log_(trainer.state().tokens_seen),
       step_at_last_checkpoint_(trainer.state().step) {
+  // It lives as long as the watchdog: behind an error, its end could wait for a file system that hangs.
+  const auto& ranks = job.world.ranks;
+  job.watchdog->tell_others(
+      std::make_shared<Heartbeat>(folder.attempt_folder(), ranks.rank(), Heartbeat::pace_of(ranks.size())));
   validation_ = {.source = job.valid,
                  .loader = loader_options(job, trainer.state()),
                  .micro_batches = job.validation.micro_batches,
@@ -74,7 +77,6 @@ TrainingLoop::TrainingLoop(const TrainingJob& job, Trainer& trainer, RunFolder& 
 }
 
 void TrainingLoop::at(std::int64_t step, const char* phase) {
-  heartbeat_.note(step, phase);
   job_.watchdog->note(step, phase);
 }
 
@@ -109,6 +111,9 @@ bool TrainingLoop::run() {
     if (error.kind() == ErrorKind::peer)
       error.add_context((step > 0 ? fmt::format("all ranks took part in step {}; ", step) : "") +
                         who_is_missing(folder_.attempt_folder(), ranks.size(), ranks.rank(), true));
+    // What unwinds next waits for it, perhaps for a file system that hangs.
+    if (saver_.is_writing())
+      job_.log.warn(fmt::format("a checkpoint is still being written, this error comes behind it: {}", error.what()));
     throw;
   }
 }

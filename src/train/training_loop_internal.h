@@ -61,7 +61,7 @@ class TrainingLoop {
  private:
   using Clock = std::chrono::steady_clock;
   enum class Next { go_on, checkpoint, stop };
-  // Tells the heartbeat and the watchdog.
+  // Tells the watchdog, and with it the other ranks.
   void at(std::int64_t step, const char* phase);
   Next after_step(const StepReport& report, bool last);
   Next decide(const Votes& votes) const;
@@ -85,7 +85,6 @@ class TrainingLoop {
   std::function<void()> begin_anew_;
   ValidationOptions validation_;
   std::unique_ptr<data::BatchLoader> loader_;
-  Heartbeat heartbeat_;
   CheckpointSaver saver_;
   Clock::time_point last_log_, last_checkpoint_;
   std::int64_t tokens_at_last_log_, step_at_last_checkpoint_;

@@ -158,6 +158,30 @@ TEST(Config, ValuesThatAFileCannotHoldAreRefused) {
   expect_error<UserError>([] { load_config<SampleConfig>({}, {"data.files"}); }, {"section.key=value"});
 }
 
+struct OlderConfig {
+  double rate = 0.5;
+  static void visit(auto& self, auto&& field) { field("rate", self.rate, {.help = "rate"}); }
+};
+struct NewerConfig {
+  double rate = 0.5, decay = 0.9999;
+  std::string kind = "old";
+  static void visit(auto& self, auto&& field) {
+    field("rate", self.rate, {.help = "rate"});
+    field("decay", self.decay, {.help = "decay", .value_before = "0.9999"});
+    field("kind", self.kind, {.help = "kind", .choices = "old|new", .value_before = "old"});
+  }
+};
+
+TEST(Config, KeysOfLaterVersionsLeaveTheFingerprintOfEarlierRuns) {
+  NewerConfig newer;
+  const auto older = config_fingerprint(OlderConfig{});
+  EXPECT_EQ(config_fingerprint(newer), older);
+  newer.decay = 0.999;
+  EXPECT_NE(config_fingerprint(newer), older);
+  newer = {.kind = "new"};
+  EXPECT_NE(config_fingerprint(newer), older);
+}
+
 TEST(Config, FingerprintSeesChosenKeysOnly) {
   SampleConfig a;
   SampleConfig b;

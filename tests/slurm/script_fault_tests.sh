@@ -52,10 +52,6 @@ test_container() {
   site_with "LSD_WRAPPER=($work/enter)" "LSD_BIN=/inside/bin"
   stage 'done' LSD_SITE="$work/site.sh"
   check "a container's program is started in it: code, calls" "0 1" "$code $(calls)"
-  fresh
-  site_with "LSD_BIN=/inside/bin"
-  PATH=${PATH/$work\/bin:/} stage 'done' LSD_SITE="$work/site.sh"
-  check "without a container the folder must be there: code" 1 "$code"
 }
 
 # The numbers of GPUs and ranks that a node is asked for, stage by stage; "-": the script's own.
@@ -71,6 +67,11 @@ asked_of_nodes() { # LSD_GPUS_PER_NODE line-of-the-pipeline-file...
 test_gpus_of_site() {
   # shard, three slices of the training, dump, three of diffusion, probes, report
   check "4 GPUs a node, a rank for each; a probe's rank has one" "-/- 4/4 4/4 4/4 4/4 4/4 4/4 4/4 -/- -/-" "$(asked_of_nodes 4)"
+  check "a type of GPU is no part of the number of ranks" "-/- h100:4/4" "$(asked_of_nodes h100:4 | cut -d' ' -f 1,2)"
+  site_with "LSD_GPUS_PER_NODE=four"
+  LSD_SITE="$work/site.sh" slurm/pipeline.sh --dry-run configs/pipelines/nm_m.cfg >"$work/out" 2>&1
+  check "what is no number of GPUs: code" 1 $?
+  check_has "... is told" "LSD_GPUS_PER_NODE = 'four' in $work/site.sh: a number, or type:number" "$work/out"
   check "no GPUs anywhere; ranks as in the scripts" "-/- 0/- 0/- 0/- 0/- 0/- 0/- 0/- 0/- -/-" "$(asked_of_nodes 0)"
   check "the pipeline file has the last word" "-/- 2/2 2/2 2/2 4/1 4/4 4/4 4/4 3/- -/-" \
     "$(asked_of_nodes 4 "train.gpus_per_node = 2" "dump.ranks_per_node = 1" "probe.gpus_per_node = 3")"

@@ -52,7 +52,8 @@ class ConfigSchema {
   void validate() const;  // every value against its range and choices, required keys, then the rules
 
   std::string value_text(const ConfigField& field) const;
-  std::string text() const;  // all keys with their values, itself a valid config file
+  bool is_as_before(const ConfigField& field) const;  // a key that older versions lack, at the value they had
+  std::string text() const;                           // all keys with their values, itself a valid config file
   std::string help() const;  // by section: key, type, meaning, default, unit, range; at most 100 columns
   // 16 hexadecimal digits over keys and values whose name is, or lies under, one of `under` ("" is all) and none of
   // `except`. Does not depend on the order in which fields are declared.

@@ -29,6 +29,9 @@ struct FieldInfo {
   double max = std::numeric_limits<double>::infinity();
   std::string_view choices = {};  // "nm|tn|mlm": the strings allowed
   bool required = false;          // an empty string or list is refused
+  // Of a key that a later version has added: the value, as printed, that runs had without it. With that value it stands
+  // in no fingerprint and no checkpoint, so that those runs go on.
+  std::string_view value_before = {};
 };
 
 }  // namespace lsd

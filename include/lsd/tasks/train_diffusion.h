@@ -50,13 +50,20 @@ struct SamplingConfig {
           {.help = "importance sampling of the time t by the running loss, or none (uniform)",
            .choices = "loss_rms|none"});
     field("uniform_share", self.uniform_share,
-          {.help = "importance: share of the draws that is uniform whatever the losses are", .min = 0.001, .max = 1});
+          {.help = "importance: share of the draws that is uniform whatever the losses are",
+           .min = 0.001,
+           .max = 1,
+           .value_before = "0.01"});
     field("decay", self.decay,
-          {.help = "importance: what a time bin's mean square loss keeps at each new loss", .min = 0, .max = 0.999999});
+          {.help = "importance: what a time bin's mean square loss keeps at each new loss",
+           .min = 0,
+           .max = 0.999999,
+           .value_before = "0.99"});
     field("warmup_losses", self.warmup_losses,
           {.help = "importance: uniform draws until each of the 100 time bins has met so many losses",
            .min = 1,
-           .max = 1e9});
+           .max = 1e9,
+           .value_before = "10"});
   }
 };
 
@@ -68,7 +75,8 @@ struct EmaConfig {
           {.help = "moving average of the weights, which validation, dumps and probes use: decay at most, less in the "
                    "first steps, min(decay, (1 + n) / (10 + n)); 0: no average, the trained weights are used",
            .min = 0,
-           .max = 0.9999999});
+           .max = 0.9999999,
+           .value_before = "0.9999"});
   }
 };
 

@@ -38,8 +38,10 @@ io::EmbeddingIdentity identity_of(const DumpLatentsConfig& config, const Feature
           .weights = model.weights(),
           .source = source.sequences->fingerprint(),
           .packing =
-              fmt::format("activation={} capacity={} max_sequences={} tokens_per_part={}", config.features.activation,
-                          config.features.capacity, config.features.max_sequences, config.output.tokens_per_part)};
+              fmt::format("activation={} capacity={} max_sequences={} tokens_per_part={}{}", config.features.activation,
+                          config.features.capacity, config.features.max_sequences, config.output.tokens_per_part,
+                          // Before, the mean over draws was rounded at each of them.
+                          noised && config.features.activation == "bfloat16" ? " mean=float32" : "")};
 }
 
 DumpContent content_of(const DumpLatentsConfig& config, const FeatureModel& model) {
@@ -156,11 +158,13 @@ class LatentDump {
   void tell_limit(std::int64_t tokens, double seconds) {
     std::array<double, 4> sums{static_cast<double>(tokens), seconds, waits_.compute, waits_.disk};
     runtime_.ranks.all_reduce_sum(std::span(sums));
+    runtime_.ranks.all_reduce_sum(std::span(&tokens_made_, 1));
     const auto ranks = static_cast<double>(runtime_.ranks.size());
     if (sums[0] == 0.0) return;
     sharding::together(runtime_.ranks, [&] {
+      if (tokens_made_ == 0) return;  // a folder with nothing in it may still become another run's
       folder_.append_metrics({{"kind", "dump"},
-                              {"tokens", static_cast<std::int64_t>(sums[0])},
+                              {"tokens", tokens_made_},
                               {"seconds", sums[1] / ranks},
                               {"tokens_per_second", sums[0] * ranks / sums[1]},
                               {"seconds_waiting_for_writing", sums[2] / ranks},
@@ -180,6 +184,7 @@ class LatentDump {
       throw SystemError(fmt::format("{}: another job has put a part in place that is not this dump's",
                                     content_.part_path(folder_.path(), part).string()));
     }
+    if (result == PartMaker::Result::committed) tokens_made_ += content_.parts[part].tokens;
     return result != PartMaker::Result::stopped;
   }
 
@@ -190,6 +195,7 @@ class LatentDump {
   SequenceEmbedder embedder_;
   DumpFolder folder_;
   DumpWaits waits_;
+  std::int64_t tokens_made_ = 0;  // of parts that this rank has put in place
 };
 
 }  // namespace

@@ -36,8 +36,7 @@ class ProbeRun {
       run_identity(set.identity, set.origin(), [&] { return read_stored_features(set, task_); });
     }
     for (const auto& features : planned_features(config_)) {
-      if (runtime_.stop.requested() || !run_features(features))
-        return folder_.end(RunState::stopped, "stopped between two results");
+      if (any_stop() || !run_features(features)) return folder_.end(RunState::stopped, "stopped between two results");
     }
     return folder_.end(RunState::done, "all results are written");
   }
