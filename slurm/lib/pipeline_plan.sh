@@ -101,20 +101,22 @@ check_needs() { # file
 }
 
 # One per line, without the blanks around them, as the program reads the list.
-fasta_files() { tr , '\n' <<<"${setting[fasta]:-${LSD_FASTA:-}}" | sed 's/^ *//; s/ *$//; /^$/d'; }
+fasta_list() { printf "%s\n" "${setting[fasta]:-${LSD_FASTA:-}}"; }
+fasta_files() { fasta_list | tr , '\n' | sed 's/^ *//; s/ *$//; /^$/d'; }
 
 # Files named in the stage's own config or options are its program's business. "-" is standard input.
 check_fasta() { # pipeline_file
-  local file files whose="fasta ="
+  local file files list whose="fasta ="
   [[ -n ${setting[fasta]:-} ]] || whose=LSD_FASTA
+  list=$(fasta_list)
   mapfile -t files < <(fasta_files)
   [[ ${#files[@]} != 0 || -n ${setting[shard.config]:-}${setting[shard.options]:-} ]] ||
     complain "$1: nothing to shard: set fasta = FILE there, or LSD_FASTA (site file or environment)"
-  [[ ! "${setting[fasta]:-${LSD_FASTA:-}}" =~ (^|,)\ *, && ! "${setting[fasta]:-${LSD_FASTA:-}}" =~ ,\ *$ ]] ||
-    complain "$1: the list of FASTA files has an empty place ($whose ${setting[fasta]:-$LSD_FASTA}): take a comma out"
+  [[ ! $list =~ (^|,)\ *, && ! $list =~ ,\ *$ ]] ||
+    complain "$1: the list of FASTA files has an empty place ($whose $list): take a comma out"
   for file in "${files[@]}"; do
     # In a container the file may have another name.
-    [[ $file == - || -r $file || ${#LSD_WRAPPER[@]} != 0 ]] || complain "$1: shard cannot read the FASTA file '$file' ($whose ${setting[fasta]:-$LSD_FASTA})"
+    [[ $file == - || -r $file || ${#LSD_WRAPPER[@]} != 0 ]] || complain "$1: shard cannot read the FASTA file '$file' ($whose $list)"
   done
 }
 

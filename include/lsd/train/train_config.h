@@ -69,8 +69,7 @@ struct ValidationConfig {
          .max = 1e12});
     field("micro_batches", self.micro_batches,
           {.help = "micro-batches of the validation split to look at (at most one pass over it); above 16 rounded up "
-                   "to equal "
-                   "groups of at most 16",
+                   "to equal groups of at most 16",
            .min = 1,
            .max = 1e6});
     field("times", self.times,

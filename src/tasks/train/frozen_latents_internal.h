@@ -14,6 +14,10 @@
 
 namespace lsd::tasks {
 
+// Micro-batches are taken in steps of so many, so that the residues looked at do not depend on the ranks; larger counts
+// are rounded up to a multiple of it.
+inline constexpr std::int64_t kMomentStep = 16;
+
 // Moments of the encoder's latents over the residues of the training split's first micro-batches, in record order; 0:
 // all of them. Collective: micro-batches are shared, the result is the same on all ranks.
 train::LatentMoments compute_moments(const train::TrainingJob& job, const train::FrozenEncoder& encoder,

@@ -56,9 +56,7 @@ data::BatchLoader moment_loader(const train::TrainingJob& job, std::int64_t micr
   options.content = job.content;
   options.rank = job.world.ranks.rank();
   options.ranks = job.world.ranks.size();
-  // Steps of a fixed number of micro-batches, so that the residues looked at do not depend on the ranks.
-  constexpr std::int64_t kAtOnce = 16;
-  options.micro_batches = micro_batches == 0 ? kAtOnce : std::min(kAtOnce, micro_batches);
+  options.micro_batches = micro_batches == 0 ? kMomentStep : std::min(kMomentStep, micro_batches);
   const auto steps = micro_batches == 0 ? -1 : (micro_batches + options.micro_batches - 1) / options.micro_batches;
   return {job.train, data::one_pass(*job.train, options, steps)};
 }

@@ -84,8 +84,9 @@ std::string moment_text(std::int64_t micro_batches) {
   if (micro_batches == 0) return "moments of the latents: one pass over the training split";
   return fmt::format(
       "moments of the latents: over the first {} micro-batches of the training split "
-      "(latents.moment_micro_batches, in sixteens; 0: all of it)",
-      micro_batches <= 16 ? micro_batches : (micro_batches + 15) / 16 * 16);
+      "(latents.moment_micro_batches, above {} a multiple of it; 0: all of it)",
+      micro_batches <= kMomentStep ? micro_batches : (micro_batches + kMomentStep - 1) / kMomentStep * kMomentStep,
+      kMomentStep);
 }
 
 // Moments are part of the run: a resumed one takes those of its checkpoint.
